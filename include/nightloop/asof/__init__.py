@@ -1,0 +1,1 @@
+"""As-of views: what was known at each row's decision time, and nothing later."""

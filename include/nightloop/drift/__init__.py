@@ -1,0 +1,1 @@
+"""Profiles, distances and the decision to retrain."""

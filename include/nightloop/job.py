@@ -1,0 +1,296 @@
+"""The frame of every job: one command line, one context of opened stores, one result, and exit codes.
+
+A job body is a function from `JobContext` to `JobResult`. It retries nothing and notifies nobody: Airflow has both.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightloop.dataset import DatasetRef
+from nightloop.fault import Fault, FencedError, NightloopError, TransientError
+from nightloop.folders import load_source, load_use_case
+from nightloop.run import (
+    EXIT_FENCED,
+    EXIT_INPUT,
+    EXIT_INTERNAL,
+    EXIT_OK,
+    EXIT_SKIPPED,
+    EXIT_TRANSIENT,
+    MAIN_VARIANT,
+    JobResult,
+    Replay,
+    RunKey,
+    parse_instant,
+)
+from nightloop.schedule import ticks
+from nightloop.settings import Settings
+from nightloop.source import Source
+from nightloop.use_case import UseCase
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from nightloop.stores.lake import Lake
+    from nightloop.stores.ledger import Ledger
+    from nightloop.stores.registry import Registry
+    from nightloop.stores.reports import Reports
+    from nightloop.stores.warehouse import Warehouse
+
+log = logging.getLogger("nightloop.job")
+_LOST_SESSION = ("UNAVAILABLE", "SESSION_CLOSED", "SESSION_CHANGED", "Connection refused", "database is locked")
+_PARENT_POLL_SECONDS = 1.0
+
+
+class SkipJob(Exception):  # noqa: N818 - an outcome, not an error
+    """There is nothing for this job to do; its task is shown as skipped, with the reason."""
+
+
+@dataclass(frozen=True)
+class JobArguments:
+    """The one command line of all jobs."""
+
+    scope: str
+    kind: str
+    as_of: datetime
+    first: datetime
+    variant: str = MAIN_VARIANT
+    attempt: str = ""
+    result: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_arguments(job: str, argv: Sequence[str] | None) -> JobArguments:
+    """Parse a job's command line; argparse explains and exits on a wrong one."""
+    parser = argparse.ArgumentParser(prog=f"python -m jobs.{job}")
+    parser.add_argument("--scope", required=True, help="name of the source or use case, or `platform`")
+    parser.add_argument("--kind", required=True, choices=("source", "use_case", "platform"))
+    parser.add_argument("--as-of", required=True, type=parse_instant, help="logical instant of the run, ISO 8601, UTC")
+    parser.add_argument("--from", dest="first", type=parse_instant, help="first night of a longer replay")
+    parser.add_argument("--variant", default=MAIN_VARIANT)
+    parser.add_argument("--attempt", default="", help="who asks: Airflow's run, task and try")
+    parser.add_argument("--result", type=Path, help="file that receives the JobResult as JSON")
+    parser.add_argument("--set", dest="options", action="append", default=[], metavar="KEY=VALUE")
+    parsed = parser.parse_args(argv)
+    options = dict(option.partition("=")[::2] for option in parsed.options)
+    return JobArguments(**{**vars(parsed), "first": parsed.first or parsed.as_of, "options": options})
+
+
+class JobContext:
+    """Everything a job body may reach, opened when first asked for."""
+
+    def __init__(self, name: str, arguments: JobArguments, settings: Settings) -> None:
+        self.name = name
+        self.arguments = arguments
+        self.settings = settings
+        self.seconds: dict[str, float] = {}
+        self._open = ExitStack()
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        return self.arguments.options
+
+    @cached_property
+    def use_case(self) -> UseCase:
+        return load_use_case(self.arguments.scope, self.settings.folders)
+
+    @cached_property
+    def source(self) -> Source:
+        return self.load_source(self.arguments.scope)
+
+    def load_source(self, name: str) -> Source:
+        return load_source(name, self.settings.folders)
+
+    @cached_property
+    def replay(self) -> Replay:
+        """The nights of this run: the folder's ticks from `--from` to `--as-of`.
+
+        A night that closed before reads what was known when it closed first, and nothing of what arrived since.
+
+        Raises:
+            NightloopError: `--as-of` is not an instant of the folder's schedule.
+        """
+        arguments = self.arguments
+        if arguments.kind == "platform":
+            return Replay(arguments.scope, (arguments.as_of,), arguments.variant)
+        folder = self.source if arguments.kind == "source" else self.use_case
+        nights = tuple(ticks(folder.schedule, arguments.first, arguments.as_of))
+        if not nights or nights[-1] != arguments.as_of:
+            raise NightloopError(
+                Fault(
+                    f"--as-of of {arguments.scope}",
+                    f"an instant of the schedule `{folder.schedule}` (UTC)",
+                    arguments.as_of.isoformat(),
+                    "give the instant of a night; `nightloop status` lists them",
+                )
+            )
+        known_to = self.ledger.known_to(RunKey(arguments.scope, arguments.as_of, arguments.variant))
+        return Replay(arguments.scope, nights, arguments.variant, known_to)
+
+    @property
+    def run_key(self) -> RunKey:
+        return self.replay.run_key
+
+    @cached_property
+    def token(self) -> int:
+        """The fencing token of this attempt; every write carries it."""
+        token = self.ledger.draw_token(self.replay, self.name, self.arguments.attempt)
+        log.info("run %s, token %d", self.run_key, token)
+        return token
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        from nightloop.stores.ledger import Ledger
+
+        return Ledger.open(self.settings.ledger_url)
+
+    @cached_property
+    def warehouse(self) -> "Warehouse":
+        from nightloop.stores.warehouse import Warehouse
+
+        return Warehouse.open(self.settings.warehouse_url)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        from nightloop.stores.registry import Registry
+
+        return Registry(self.settings.mlflow_uri, self.settings.artifacts)
+
+    @cached_property
+    def reports(self) -> "Reports":
+        from nightloop.stores.reports import Reports
+
+        return Reports(self.settings.reports)
+
+    @cached_property
+    def spark(self) -> "SparkSession":
+        """A session of this attempt alone; sessions of earlier attempts are interrupted first."""
+        from nightloop.engine.session import open_session, session_id
+
+        own = session_id(self.run_key, self.name, self.token)
+        stale = [
+            session_id(self.run_key, self.name, token)
+            for token in self.ledger.stale_tokens(self.replay, self.name, self.token)
+        ]
+        if self.arguments.result is not None:
+            self.arguments.result.with_suffix(".session").write_text(own)
+        with self.phase("connect"):
+            return self._open.enter_context(open_session(self.settings.spark_remote, own, stale))
+
+    @cached_property
+    def lake(self) -> "Lake":
+        from nightloop.stores.lake import Lake
+
+        return Lake(self.spark, self.settings.lake)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time one phase and say so in the log."""
+        log.info("%s …", name)
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            elapsed = time.monotonic() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+            log.info("%s took %.1f s", name, elapsed)
+
+    def result(
+        self,
+        outputs: Sequence[DatasetRef] = (),
+        counts: Mapping[str, int] | None = None,
+        figures: Mapping[str, float] | None = None,
+        facts: Mapping[str, str] | None = None,
+        links: Mapping[str, str] | None = None,
+    ) -> JobResult:
+        return JobResult(
+            self.name,
+            self.run_key,
+            tuple(outputs),
+            dict(counts or {}),
+            dict(figures or {}),
+            dict(facts or {}),
+            dict(links or {}),
+            {phase: round(seconds, 3) for phase, seconds in self.seconds.items()},
+        )
+
+    def skip(self, reason: str) -> None:
+        raise SkipJob(reason)
+
+    def close(self) -> None:
+        self._open.close()
+
+
+def run_job(name: str, body: Callable[[JobContext], JobResult], argv: Sequence[str] | None = None) -> int:
+    """Run one job body as a process of its own and return its exit code."""
+    started = time.monotonic()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout, force=True)
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    arguments = parse_arguments(name, argv)
+    _die_with_parent()
+    context = JobContext(name, arguments, Settings.from_environment())
+    code, result = _attempt(body, context)
+    if result is not None:
+        log.info("done in %.1f s: %s", time.monotonic() - started, _summary(result))
+        if arguments.result is not None:
+            result.write(arguments.result)
+    return code
+
+
+def _attempt(body: Callable[[JobContext], JobResult], context: JobContext) -> tuple[int, JobResult | None]:
+    """Run the body and name its ending; every ending is one exit code."""
+    try:
+        result = body(context)
+    except SkipJob as skip:
+        log.info("nothing to do: %s", skip)
+        return EXIT_SKIPPED, context.result(facts={"skipped": str(skip)})
+    except FencedError as error:
+        log.error("fenced: %s", error)
+        return EXIT_FENCED, None
+    except NightloopError as error:
+        log.error("%s", error)
+        return EXIT_INPUT, None
+    except TransientError as error:
+        log.error("failed for now: %s", error)
+        return EXIT_TRANSIENT, None
+    except Exception as error:  # noqa: BLE001 - the process boundary: the traceback is printed and an exit code returned
+        traceback.print_exc(file=sys.stdout)
+        return (EXIT_TRANSIENT if _is_transient(error) else EXIT_INTERNAL), None
+    finally:
+        context.close()
+    return EXIT_OK, result
+
+
+def _is_transient(error: BaseException) -> bool:
+    return any(mark in f"{type(error).__name__} {error}" for mark in _LOST_SESSION)
+
+
+def _summary(result: JobResult) -> str:
+    entries: dict[str, Any] = {**result.counts, **result.figures, **result.facts}
+    return ", ".join(f"{name}={value}" for name, value in entries.items()) or "no figures"
+
+
+def _die_with_parent() -> None:
+    """End this process group when the process that started it is gone, so that no orphan goes on writing."""
+    parent = int(os.environ.get("NIGHTLOOP_PARENT_PID", "0"))
+    if not parent:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_POLL_SECONDS)
+        log.error("the process that started this job (%d) is gone; ending", parent)
+        os.killpg(os.getpgid(0), 9)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

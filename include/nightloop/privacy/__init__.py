@@ -1,0 +1,1 @@
+"""Treatment of personal data before anything is written."""

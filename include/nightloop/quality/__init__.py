@@ -1,0 +1,1 @@
+"""Expectations on rows and partitions."""

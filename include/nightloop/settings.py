@@ -1,0 +1,54 @@
+"""Where this installation keeps its things, read from the environment once per process."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Addresses of the stores. Everything defaults to files below `home`, so nothing has to be set to begin."""
+
+    home: Path
+    landing: str
+    lake: str
+    warehouse_url: str
+    ledger_url: str
+    mlflow_uri: str
+    artifacts: str
+    spark_remote: str | None
+    folders: tuple[Path, ...]
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "reports"
+
+    @property
+    def work(self) -> Path:
+        """Scratch space of running attempts."""
+        return self.home / "work"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read `NIGHTLOOP_*`, `SPARK_REMOTE` and `MLFLOW_TRACKING_URI`.
+
+        `NIGHTLOOP_FOLDERS` lists directories, joined by the path separator, that hold `sources/` and `use_cases/`.
+        """
+        env = os.environ if environment is None else environment
+        home = Path(env.get("NIGHTLOOP_HOME", ".nightloop")).expanduser().resolve()
+        folders = env.get("NIGHTLOOP_FOLDERS") or str(CHECKOUT / "include")
+        return cls(
+            home=home,
+            landing=env.get("NIGHTLOOP_LANDING", str(home / "landing")),
+            lake=env.get("NIGHTLOOP_LAKE", str(home / "lake")),
+            warehouse_url=env.get("NIGHTLOOP_WAREHOUSE_URL", f"sqlite:///{home}/warehouse.db"),
+            ledger_url=env.get("NIGHTLOOP_LEDGER_URL", f"sqlite:///{home}/ledger.db"),
+            mlflow_uri=env.get("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db"),
+            artifacts=env.get("NIGHTLOOP_ARTIFACTS", str(home / "artifacts")),
+            spark_remote=env.get("SPARK_REMOTE"),
+            folders=tuple(Path(folder) for folder in folders.split(os.pathsep)),
+        )

@@ -1,0 +1,1 @@
+"""All input and output: lake, warehouse, ledger, registry, reports, landing zone."""
