@@ -284,7 +284,7 @@ def _summary(result: JobResult) -> str:
 def _die_with_parent() -> None:
     """End this process group when the process that started it is gone, so that no orphan goes on writing."""
     parent = int(os.environ.get("NIGHTLOOP_PARENT_PID", "0"))
-    if not parent:
+    if not parent or os.getpgid(0) != os.getpid():
         return
 
     def watch() -> None:

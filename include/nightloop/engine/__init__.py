@@ -1,1 +1,1 @@
-"""The Spark session and its embedded server."""
+"""The Spark session of a job: against the embedded Connect server, a cluster, or under `spark-submit`."""

@@ -1,0 +1,1 @@
+"""The demo: the whole loop, told through the real scheduler on simulated data."""

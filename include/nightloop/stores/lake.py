@@ -1,0 +1,285 @@
+"""The Delta lake: every table is partitioned by night and variant, and every write replaces exactly its own nights."""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from nightloop.dataset import DatasetRef
+from nightloop.fault import Fault, FencedError, NightloopError, TransientError
+from nightloop.run import MAIN_VARIANT, Replay, format_night
+
+log = logging.getLogger("nightloop.lake")
+
+PARTITION_COLUMNS = ("night", "variant")
+_CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
+_HISTORY_DEPTH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One published version of a table, and the rows it holds for the nights of its replay."""
+
+    ref: DatasetRef
+    version: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One staged frame that still lies in the lake: the dataset, run key and token it was written for."""
+
+    dataset: str
+    run: str
+    token: int
+    path: Path
+
+
+class Lake:
+    """Delta tables below one root, a local folder or an `s3a://` address."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.root = root.rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.root
+
+    def path(self, ref: DatasetRef) -> str:
+        return f"{self.root}/{ref.path}"
+
+    def exists(self, ref: DatasetRef) -> bool:
+        """Tell whether the table has been created."""
+        if self.is_local:
+            return any(Path(self.path(ref), "_delta_log").glob("*.json"))
+        try:
+            _ = self.spark.read.format("delta").load(self.path(ref)).schema
+        except PySparkException as error:
+            if "DELTA_TABLE_NOT_FOUND" in str(error) or "PATH_NOT_FOUND" in str(error):
+                return False
+            raise
+        return True
+
+    def read(
+        self,
+        ref: DatasetRef,
+        variant: str = MAIN_VARIANT,
+        first: datetime | None = None,
+        last: datetime | None = None,
+    ) -> DataFrame:
+        """Return the rows of the nights in [first, last]; only their partitions are read.
+
+        Raises:
+            NightloopError: the table does not exist.
+        """
+        if not self.exists(ref):
+            raise NightloopError(
+                Fault(f"lake table {ref}", "a published table", "none", "run the nights that write it first")
+            )
+        rows = self.spark.read.format("delta").load(self.path(ref)).where(F.col("variant") == variant)
+        if first is not None:
+            rows = rows.where(F.col("night") >= format_night(first))
+        if last is not None:
+            rows = rows.where(F.col("night") <= format_night(last))
+        return rows
+
+    def stage(self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int) -> DataFrame:
+        """Write the frame beside the tables and return it read back: it is computed once, whatever is asked of it."""
+        path = self._stage_path(ref, replay, token)
+        frame.write.mode("overwrite").parquet(path)
+        return self.spark.read.schema(_nullable(frame.schema)).parquet(path)
+
+    def drop_stage(self, ref: DatasetRef, replay: Replay, token: int) -> None:
+        """Remove what `stage` wrote; harmless when there is nothing."""
+        self._remove(self._stage_path(ref, replay, token))
+
+    def publish(
+        self,
+        frame: DataFrame,
+        ref: DatasetRef,
+        replay: Replay,
+        token: int,
+        *,
+        schema: StructType | None = None,
+        min_rows: int = 1,
+        may_add_columns: bool = False,
+    ) -> Commit:
+        """Replace the replay's nights of one table in one Delta commit.
+
+        The frame holds `night` and `variant`. Its schema must be the given one, or else the table's, name by name and
+        type by type; `may_add_columns` lets a table gain columns. Counting and writing are two jobs: pass a staged
+        frame, or one that is cheap to compute twice.
+
+        Raises:
+            NightloopError: the schema differs, or there are fewer rows than `min_rows` (an empty frame would delete
+                the nights).
+            FencedError: a newer attempt has committed these nights; this attempt's write did not count.
+        """
+        fields = _checked_order(frame.schema, self._expected_schema(ref, schema), ref, may_add_columns=may_add_columns)
+        rows = frame.count()
+        if rows < min_rows:
+            raise NightloopError(
+                Fault(
+                    f"publishing {ref} for {replay.run_key}",
+                    f"at least {min_rows} rows",
+                    f"{rows}",
+                    "an empty frame would delete the nights; look at the job's input",
+                )
+            )
+        self._create(ref, frame.select(*fields))
+        self._overwrite(frame.select(*fields), ref, replay, token, may_add_columns=may_add_columns)
+        return Commit(ref, self._verify(ref, replay, token), rows)
+
+    def content_hash(self, ref: DatasetRef, nights: Sequence[datetime], variant: str = MAIN_VARIANT) -> str:
+        """Return a digest of the nights' rows that no order of rows, files or columns changes; `*_wall` is left out."""
+        rows = self.read(ref, variant).where(F.col("night").isin([format_night(night) for night in nights]))
+        columns = sorted(column for column in rows.columns if not column.endswith("_wall"))
+        document = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
+        digits = F.conv(F.substring(F.sha2(document, 256), 1, 15), 16, 10).cast("decimal(38,0)")
+        total = rows.select(digits.alias("digits")).agg(F.sum("digits").alias("sum"), F.count("*").alias("rows")).head()
+        text = f"{columns} {total['rows']} {total['sum']}" if total is not None else ""
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def stages(self) -> list[Stage]:
+        """List what lies in the staging area (local lakes only)."""
+        top = Path(self.root, "staging")
+        found = sorted(top.glob("**/token=*")) if self.is_local else []
+        return [
+            Stage(str(path.parent.parent.relative_to(top)), path.parent.name, int(path.name.partition("=")[2]), path)
+            for path in found
+        ]
+
+    def tables(self) -> Iterator[DatasetRef]:
+        """Yield every table of a local lake."""
+        for log_folder in sorted(Path(self.root).glob("*/**/_delta_log")):
+            layer, owner, *version = log_folder.parent.relative_to(self.root).parts
+            yield DatasetRef(layer, owner, "/".join(version))  # type: ignore[arg-type]
+
+    def _expected_schema(self, ref: DatasetRef, schema: StructType | None) -> StructType | None:
+        if schema is not None or not self.exists(ref):
+            return schema
+        return self.spark.read.format("delta").load(self.path(ref)).schema
+
+    def _create(self, ref: DatasetRef, frame: DataFrame) -> None:
+        """Create the table empty; of two attempts that race, one creates and the other finds it created."""
+        if self.exists(ref):
+            return
+        try:
+            empty = frame.limit(0)
+            empty.write.format("delta").mode("ignore").partitionBy(*PARTITION_COLUMNS).save(self.path(ref))
+        except PySparkException:
+            if not self.exists(ref):
+                raise
+
+    def _overwrite(
+        self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int, *, may_add_columns: bool
+    ) -> None:
+        facts = {"run_key": str(replay.run_key), "nights": len(replay.nights), "token": token}
+        writer = frame.write.format("delta").mode("overwrite").partitionBy(*PARTITION_COLUMNS)
+        options = {
+            "replaceWhere": _partition_condition(replay),
+            "txnAppId": _transaction_id(ref, replay),
+            "txnVersion": str(token),
+            "userMetadata": json.dumps(facts),
+            "optimizeWrite": "true",
+            "mergeSchema": str(may_add_columns).lower(),
+        }
+        try:
+            writer.options(**options).save(self.path(ref))
+        except PySparkException as error:
+            if any(mark in str(error) for mark in _CONFLICT):
+                raise TransientError(f"another run changed {ref} while {replay.run_key} published it") from error
+            raise
+
+    def _verify(self, ref: DatasetRef, replay: Replay, token: int) -> int:
+        """Return the version of our own commit: Delta skips the write of a lower token without a word."""
+        from deltalake import DeltaTable
+
+        table = DeltaTable(self.path(ref).replace("s3a://", "s3://"), without_files=True)
+        committed = table.transaction_version(_transaction_id(ref, replay))
+        if committed != token:
+            raise FencedError(
+                Fault(
+                    f"publishing {ref} for {replay.run_key}",
+                    f"a commit with token {token}",
+                    f"token {committed}",
+                    "a newer attempt owns these nights; nothing is to be done",
+                )
+            )
+        version = table.version()
+        for age, entry in enumerate(table.history(_HISTORY_DEPTH)):
+            if _is_own(entry, replay, token):
+                return int(entry.get("version", version - age))
+        return version
+
+    def _stage_path(self, ref: DatasetRef, replay: Replay, token: int) -> str:
+        run = f"{replay.run_key.night}-{replay.variant}-{len(replay.nights)}"
+        return f"{self.root}/staging/{ref.path}/{run}/token={token}"
+
+    def _remove(self, path: str) -> None:
+        if self.is_local:
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        import boto3
+
+        bucket, _, prefix = path.partition("://")[2].partition("/")
+        boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/").delete()
+
+
+def _partition_condition(replay: Replay) -> str:
+    nights = ", ".join(f"'{format_night(night)}'" for night in replay.nights)
+    return f"night IN ({nights}) AND variant = '{replay.variant}'"
+
+
+def _transaction_id(ref: DatasetRef, replay: Replay) -> str:
+    return f"{ref}@{replay.run_key}#{len(replay.nights)}"
+
+
+def _is_own(entry: dict[str, Any], replay: Replay, token: int) -> bool:
+    try:
+        facts = json.loads(entry.get("userMetadata") or "{}")
+    except ValueError:
+        return False
+    return facts.get("token") == token and facts.get("run_key") == str(replay.run_key)
+
+
+def _nullable(schema: StructType) -> StructType:
+    return StructType.fromJson(json.loads(schema.json().replace('"nullable":false', '"nullable":true')))
+
+
+def _checked_order(
+    found: StructType, expected: StructType | None, ref: DatasetRef, *, may_add_columns: bool
+) -> list[str]:
+    """Return the frame's columns in the expected order, new ones last before the partition columns."""
+    found_types = {field.name: field.dataType.simpleString() for field in found}
+    absent = [name for name in PARTITION_COLUMNS if name not in found_types]
+    expected_types = {field.name: field.dataType.simpleString() for field in expected} if expected else found_types
+    added = [name for name in found_types if name not in expected_types]
+    is_equal = all(found_types.get(name) == dtype for name, dtype in expected_types.items())
+    if absent or not is_equal or (added and not may_add_columns):
+        raise NightloopError(
+            Fault(
+                f"schema of {ref}",
+                ", ".join(f"{name} {dtype}" for name, dtype in expected_types.items()),
+                ", ".join(f"{name} {dtype}" for name, dtype in found_types.items()),
+                f"make the columns {_differing(expected_types, found_types)} equal",
+            )
+        )
+    data = [name for name in (*expected_types, *added) if name not in PARTITION_COLUMNS]
+    return [*data, *PARTITION_COLUMNS]
+
+
+def _differing(expected: dict[str, str], found: dict[str, str]) -> str:
+    names = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    return ", ".join(names or PARTITION_COLUMNS)

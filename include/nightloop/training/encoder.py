@@ -1,0 +1,205 @@
+"""Turn feature columns into one float32 matrix, in NumPy for training and as an ONNX graph for scoring.
+
+The matrix is [numeric | missing flags | category codes]; code 0 is a missing or unknown category.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nightloop.training.graph import Graph
+
+FloatMatrix = NDArray[np.float32]
+
+_LEAST_SKEW_FOR_LOG = 2.0
+_CLIP = 10.0
+_UNBOUNDED = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns of an encoded matrix: how many hold numbers, and how many codes each category column has."""
+
+    numbers: int
+    cardinalities: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        return self.numbers + len(self.cardinalities)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Imputation, scaling and vocabularies learned from the fit window alone.
+
+    A number that is null, NaN or infinite (as float32) is missing: it takes the median, and columns that had missing
+    numbers in the fit window carry a flag.
+    """
+
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    medians: FloatMatrix
+    logged: NDArray[np.bool_]
+    means: FloatMatrix
+    inverse_scales: FloatMatrix
+    limit: float
+    flagged: tuple[int, ...]
+    vocabularies: tuple[tuple[str, ...], ...]
+
+    @property
+    def layout(self) -> Layout:
+        cardinalities = tuple(len(vocabulary) + 1 for vocabulary in self.vocabularies)
+        return Layout(len(self.numeric) + len(self.flagged), cardinalities)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.numeric, *self.categorical)
+
+    def transform(self, table: pa.Table) -> FloatMatrix:
+        """Encode a table: float32 [rows, layout.width]."""
+        raw = _numbers(table, self.numeric)
+        is_missing = ~np.isfinite(raw)
+        numbers = _log_where(np.where(is_missing, self.medians, raw), self.logged)
+        scaled = np.clip((numbers - self.means) * self.inverse_scales, -self.limit, self.limit)
+        flags = is_missing[:, list(self.flagged)].astype(np.float32)
+        codes = [
+            _codes(table, name, words) for name, words in zip(self.categorical, self.vocabularies, strict=True)
+        ]
+        return np.column_stack([scaled, flags, *codes]).astype(np.float32)
+
+    def add_to(self, graph: Graph) -> str:
+        """Append the same encoding to a graph, one input per feature column; return the matrix's name."""
+        parts = [self._add_numbers(graph)] if self.numeric else []
+        for name, words in zip(self.categorical, self.vocabularies, strict=True):
+            column = graph.add_input(name, "text")
+            if words:
+                codes = [float(code) for code in range(1, len(words) + 1)]
+                parts.append(
+                    graph.add(
+                        "LabelEncoder",
+                        column,
+                        domain="ai.onnx.ml",
+                        keys_strings=list(words),
+                        values_floats=codes,
+                        default_float=0.0,
+                    )
+                )
+            else:
+                parts.append(_add_zeros(graph, column))
+        return graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+
+    def _add_numbers(self, graph: Graph) -> str:
+        columns = [graph.add_input(name, "number") for name in self.numeric]
+        raw = graph.add("Concat", *columns, axis=1)
+        is_missing = graph.add("Or", graph.add("IsNaN", raw), graph.add("IsInf", raw))
+        numbers = graph.add("Where", is_missing, graph.constant(self.medians), raw)
+        if self.logged.any():
+            magnitude = graph.add("Log", graph.add("Add", graph.add("Abs", numbers), graph.constant(np.float32(1))))
+            logs = graph.add("Mul", graph.add("Sign", numbers), magnitude)
+            numbers = graph.add("Where", graph.constant(self.logged), logs, numbers)
+        centred = graph.add("Sub", numbers, graph.constant(self.means))
+        scaled = graph.add("Mul", centred, graph.constant(self.inverse_scales))
+        bounds = graph.constant(np.float32(-self.limit)), graph.constant(np.float32(self.limit))
+        clipped = graph.add("Clip", scaled, *bounds)
+        if not self.flagged:
+            return clipped
+        flags = graph.add("Cast", graph.add("Gather", is_missing, graph.constant(self.flagged), axis=1), to=1)
+        return graph.add("Concat", clipped, flags, axis=1)
+
+
+def fit_encoder(
+    table: pa.Table,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    *,
+    min_count: int = 20,
+    is_scaled: bool = True,
+) -> Encoder:
+    """Learn an encoder from the rows of the fit window.
+
+    Args:
+        table: the feature columns; numbers as any numeric type or boolean, categories as strings.
+        min_count: a category seen less often counts as unknown.
+        is_scaled: without it numbers are imputed only, so that a tree's thresholds meet exact values.
+    """
+    raw = _numbers(table, numeric)
+    is_missing = ~np.isfinite(raw)
+    known = np.where(is_missing, np.nan, raw.astype(np.float64))
+    medians = np.array([_median(column) for column in known.T], np.float32)
+    width = len(numeric)
+    logged, means, inverse_scales = np.zeros(width, np.bool_), np.zeros(width), np.ones(width)
+    if is_scaled:
+        filled = np.where(is_missing, medians, raw)
+        logged = np.array([_is_skewed(column) for column in filled.T], np.bool_)
+        shaped = _log_where(filled, logged).astype(np.float64)
+        deviations = shaped.std(axis=0)
+        is_varying = deviations > 1e-6 * np.maximum(1.0, np.abs(shaped).max(axis=0, initial=0.0))
+        means = shaped.mean(axis=0)
+        inverse_scales = np.where(is_varying, 1.0 / np.where(is_varying, deviations, 1.0), 0.0)
+    return Encoder(
+        tuple(numeric),
+        tuple(categorical),
+        medians,
+        logged,
+        means.astype(np.float32),
+        inverse_scales.astype(np.float32),
+        _CLIP if is_scaled else _UNBOUNDED,
+        tuple(int(index) for index in np.flatnonzero(is_missing.any(axis=0))),
+        tuple(_vocabulary(table, name, min_count) for name in categorical),
+    )
+
+
+def _numbers(table: pa.Table, names: Sequence[str]) -> FloatMatrix:
+    columns = [pc.cast(_plain(table, name), pa.float64()).to_numpy(zero_copy_only=False) for name in names]
+    with np.errstate(over="ignore"):
+        return np.array(columns, np.float64).reshape(len(names), table.num_rows).T.astype(np.float32)
+
+
+def _plain(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name).combine_chunks()
+    return pc.cast(column, pa.uint8()) if pa.types.is_boolean(column.type) else column
+
+
+def _texts(table: pa.Table, name: str) -> pa.Array:
+    return pc.fill_null(pc.cast(table.column(name).combine_chunks(), pa.string()), "")
+
+
+def _codes(table: pa.Table, name: str, vocabulary: tuple[str, ...]) -> NDArray[np.float32]:
+    places = pc.index_in(_texts(table, name), value_set=pa.array(vocabulary, pa.string()))
+    return pc.add(pc.fill_null(places, -1), 1).to_numpy(zero_copy_only=False).astype(np.float32)
+
+
+def _vocabulary(table: pa.Table, name: str, min_count: int) -> tuple[str, ...]:
+    counts = _texts(table, name).value_counts().to_pylist()
+    return tuple(sorted(entry["values"] for entry in counts if entry["values"] and entry["counts"] >= min_count))
+
+
+def _log_where(numbers: FloatMatrix, logged: NDArray[np.bool_]) -> FloatMatrix:
+    if not logged.any():
+        return numbers
+    logs = np.sign(numbers) * np.log(np.abs(numbers) + np.float32(1))
+    return np.where(logged, logs, numbers)
+
+
+def _median(column: NDArray[np.float64]) -> float:
+    known = column[~np.isnan(column)]
+    return float(np.median(known)) if known.size else 0.0
+
+
+def _is_skewed(column: FloatMatrix) -> bool:
+    numbers = column.astype(np.float64)
+    deviation = numbers.std() if numbers.size else 0.0
+    if deviation == 0 or numbers.min() < 0:
+        return False
+    return bool(np.mean(((numbers - numbers.mean()) / deviation) ** 3) > _LEAST_SKEW_FOR_LOG)
+
+
+def _add_zeros(graph: Graph, column: str) -> str:
+    """A category column without any word: every row gets code 0."""
+    return graph.add(
+        "LabelEncoder", column, domain="ai.onnx.ml", keys_strings=["\x00"], values_floats=[0.0], default_float=0.0
+    )

@@ -1,0 +1,128 @@
+"""`gradient_boosting`: scikit-learn's HistGradientBoosting, with codes as ordinals, exported tree by tree.
+
+We write the ONNX trees ourselves: a converter rounds thresholds to the nearest float32 and so sends values that equal a
+threshold to the other side; rounding them down is exact for float32 inputs.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightloop.training.graph import Graph
+from nightloop.training.problem import PARITY_ROWS, Choices, Choosing, Fitted, Matrix, Problem
+
+_PATIENCE = 20
+_ROWS_PER_LEAF_LEAST = 20
+_RARE_ROWS_PER_LEAF = 3
+_RARE_ROWS_PER_SPLIT = 40
+
+
+def fit_gradient_boosting(problem: Problem, whole: Matrix, choosing: Choosing | Choices) -> Fitted:
+    """Fit on the whole window with as many iterations as did best on the choose window.
+
+    Parameters: `learning_rate`, `max_iterations`, `max_leaf_nodes`, `min_samples_leaf`, `l2`, `max_features`. Defaults
+    follow the rarest class: a leaf expects three of its rows, and a tree has a leaf per forty.
+    """
+    choose_margins = None
+    if isinstance(choosing, Choosing):
+        chosen = _fit(problem, choosing.fit, int(problem.number("max_iterations", 400)), choosing.choose)
+        iterations = 1 + int(np.argmax(chosen.validation_score_[1:]))
+        del chosen._predictors[iterations:]
+        choose_margins = _margins(chosen, choosing.choose.features)
+    else:
+        iterations = int(choosing["iterations"])
+    model = _fit(problem, whole, iterations, None)
+    margins = _margins(model, whole.features[:PARITY_ROWS])
+    return Fitted(_Head(model).add_to, margins, {"iterations": iterations}, choose_margins)
+
+
+def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | None) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    is_regression = problem.task == "regression"
+    least, leaves = _tree_size(problem, matrix)
+    make = HistGradientBoostingRegressor if is_regression else HistGradientBoostingClassifier
+    model = make(
+        learning_rate=problem.number("learning_rate", 0.05),
+        max_iter=iterations,
+        max_leaf_nodes=int(problem.number("max_leaf_nodes", leaves)),
+        min_samples_leaf=int(problem.number("min_samples_leaf", least)),
+        l2_regularization=problem.number("l2", 5.0),
+        max_features=problem.number("max_features", 0.5),
+        early_stopping=choose is not None,
+        n_iter_no_change=_PATIENCE,
+        tol=0.0,
+        random_state=problem.seed,
+    )
+    targets = matrix.targets if is_regression else matrix.targets.astype(int)
+    if choose is None:
+        return model.fit(matrix.features, targets, sample_weight=matrix.weights)
+    expected = choose.targets if is_regression else choose.targets.astype(int)
+    return model.fit(
+        matrix.features,
+        targets,
+        sample_weight=matrix.weights,
+        X_val=choose.features,
+        y_val=expected,
+        sample_weight_val=choose.weights,
+    )
+
+
+def _tree_size(problem: Problem, matrix: Matrix) -> tuple[int, int]:
+    """Return the default least rows of a leaf and most leaves of a tree."""
+    if problem.task == "regression":
+        return _ROWS_PER_LEAF_LEAST, 31
+    _, counts = np.unique(matrix.targets, return_counts=True)
+    rare = int(counts.min())
+    least = math.ceil(_RARE_ROWS_PER_LEAF * matrix.rows / rare)
+    return max(_ROWS_PER_LEAF_LEAST, least), min(31, max(6, rare // _RARE_ROWS_PER_SPLIT))
+
+
+def _margins(model: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    margins = model._raw_predict(features)
+    return np.asarray(margins, np.float64).reshape(len(features), -1)
+
+
+class _Head:
+    """The fitted trees as one ONNX node."""
+
+    def __init__(self, model: Any) -> None:
+        self.base = np.asarray(model._baseline_prediction, np.float64).ravel()
+        self.trees = [(output, tree.nodes) for stage in model._predictors for output, tree in enumerate(stage)]
+
+    def add_to(self, graph: Graph, matrix: str) -> str:
+        sizes = [len(nodes) for _, nodes in self.trees]
+        nodes = np.concatenate([nodes for _, nodes in self.trees])
+        tree_ids = np.repeat(np.arange(len(sizes)), sizes)
+        node_ids = np.concatenate([np.arange(size) for size in sizes])
+        outputs = np.repeat([output for output, _ in self.trees], sizes)
+        is_leaf = nodes["is_leaf"].astype(bool)
+        thresholds = np.where(is_leaf, 0.0, nodes["num_threshold"])
+        return graph.add(
+            "TreeEnsembleRegressor",
+            matrix,
+            domain="ai.onnx.ml",
+            n_targets=len(self.base),
+            aggregate_function="SUM",
+            base_values=self.base.astype(np.float32).tolist(),
+            nodes_treeids=tree_ids.tolist(),
+            nodes_nodeids=node_ids.tolist(),
+            nodes_featureids=np.where(is_leaf, 0, nodes["feature_idx"]).astype(int).tolist(),
+            nodes_modes=np.where(is_leaf, "LEAF", "BRANCH_LEQ").tolist(),
+            nodes_values=round_down(thresholds).tolist(),
+            nodes_truenodeids=np.where(is_leaf, 0, nodes["left"]).astype(int).tolist(),
+            nodes_falsenodeids=np.where(is_leaf, 0, nodes["right"]).astype(int).tolist(),
+            target_treeids=tree_ids[is_leaf].tolist(),
+            target_nodeids=node_ids[is_leaf].tolist(),
+            target_ids=outputs[is_leaf].astype(int).tolist(),
+            target_weights=nodes["value"][is_leaf].astype(np.float32).tolist(),
+        )
+
+
+def round_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the greatest float32 that is not above each value: x <= value then holds for the same float32 x."""
+    with np.errstate(over="ignore"):
+        nearest = values.astype(np.float32)
+    return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)

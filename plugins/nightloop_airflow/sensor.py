@@ -1,0 +1,62 @@
+"""Hold a night back until its sources have closed."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import BaseSensorOperator, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
+
+from nightloop.fault import NightloopError
+from nightloop.schedule import last_tick_at_or_before
+from nightloop.source import Source
+from nightloop_airflow.run_key import run_of_context
+from nightloop_airflow.trigger import NightsClosedTrigger, find_open_nights
+
+_MARGIN = timedelta(minutes=1)
+
+
+class SourcesClosedSensor(BaseSensorOperator):
+    """Succeed once every source has closed its last night at or before this run's; else wait, deferred.
+
+    `timeout` is the deadline. A source that had not started by then has nothing to wait for.
+    """
+
+    ui_color = "#f3efe2"
+
+    def __init__(self, *, schedule: str, sources: Mapping[str, Source], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.schedule = schedule
+        self.sources = sources
+
+    def execute(self, context: Context) -> None:
+        try:
+            as_of = run_of_context(context, self.schedule).as_of
+        except NightloopError as error:
+            raise AirflowFailException(str(error)) from None
+        open_nights = find_open_nights(nights_of(self.sources, as_of))
+        if not open_nights:
+            self.log.info("every source has closed the night of %s", as_of.isoformat())
+            return
+        deadline = datetime.now(UTC) + timedelta(seconds=self.timeout)
+        self.log.info("waiting until %s for %s", deadline.isoformat(timespec="seconds"), _describe(open_nights))
+        self.defer(
+            trigger=NightsClosedTrigger(open_nights, deadline.isoformat()),
+            method_name="complete",
+            timeout=timedelta(seconds=self.timeout) + _MARGIN,
+        )
+
+    def complete(self, context: Context, event: dict[str, str] | None = None) -> None:  # noqa: ARG002 - Airflow's name
+        if event:
+            remedy = "look at the runs of those source DAGs; clear this task once they have succeeded"
+            raise AirflowSensorTimeout(f"the deadline passed and these nights are still open: {_describe(event)}; {remedy}")
+
+
+def nights_of(sources: Mapping[str, Source], as_of: datetime) -> dict[str, str]:
+    """Return the last night at or before `as_of` of each source that had started, as ISO 8601."""
+    nights = {name: last_tick_at_or_before(source.schedule, as_of) for name, source in sources.items()}
+    return {name: night.isoformat() for name, night in nights.items() if night.date() >= sources[name].start}
+
+
+def _describe(nights: Mapping[str, str]) -> str:
+    return ", ".join(f"source_{source} ({night})" for source, night in nights.items())

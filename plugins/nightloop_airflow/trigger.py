@@ -1,0 +1,50 @@
+"""Wait in the triggerer, at the cost of one query now and then, until nights are closed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from nightloop.run import parse_instant
+from nightloop.settings import Settings
+
+
+class NightsClosedTrigger(BaseTrigger):
+    """Fire once every given night is closed in the ledger, or at the deadline with those that are not.
+
+    Args:
+        nights: source → as_of of the night to wait for, ISO 8601.
+        deadline: when to give up, ISO 8601.
+        poll_seconds: time between two looks at the ledger, whose address is read from the environment, not stored here.
+    """
+
+    def __init__(self, nights: Mapping[str, str], deadline: str, poll_seconds: float = 5.0) -> None:
+        super().__init__()
+        self.nights = dict(nights)
+        self.deadline = deadline
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        kwargs = {"nights": self.nights, "deadline": self.deadline, "poll_seconds": self.poll_seconds}
+        return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while open_nights := await asyncio.to_thread(find_open_nights, self.nights):
+            if _has_passed(self.deadline):
+                break
+            await asyncio.sleep(self.poll_seconds)
+        yield TriggerEvent(open_nights)
+
+
+def find_open_nights(nights: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the nights (source → as_of) that the ledger does not hold as closed."""
+    from nightloop.stores.ledger import Ledger
+
+    ledger = Ledger.open(Settings.from_environment().ledger_url)
+    return {source: night for source, night in nights.items() if not ledger.is_closed(source, parse_instant(night))}
+
+
+def _has_passed(deadline: str) -> bool:
+    return datetime.now(UTC) >= parse_instant(deadline)
