@@ -118,22 +118,19 @@ class JobOperator(BaseOperator):
     def _run_job(self, command: Sequence[str], result_file: Path) -> tuple[int, Sequence[str]]:
         self.log.info("starting %s", " ".join(command[2:]))
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self._process = GuardedProcess(
+        with GuardedProcess(
             command,
             cwd=CHECKOUT,
             environment=build_environment(os.environ),
             grace_seconds=self.grace_seconds,
             session_file=result_file.with_suffix(".session"),
             cleanup=INTERRUPT,
-        )
-        try:
+        ) as self._process:
             for line in self._process.lines():
                 level, message = split_level(line)
                 self.log.log(level, "%s", message)
                 last_lines.append(line)
             return self._process.wait(), last_lines
-        finally:
-            self._process.close()
 
     def _publish(self, context: Context, run: Run, result: dict[str, Any]) -> dict[str, Any]:
         self.links = result["links"]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from nightloop_airflow.guard import Orders
 
@@ -20,7 +21,7 @@ _LINE_END = re.compile(r"[\r\n]+")
 
 
 class GuardedProcess:
-    """A running command. Its tree ends with it, with `stop`, and with the process that started it."""
+    """A running command. Its tree ends with it, with `stop`, with the `with` block and with the process that started it."""
 
     def __init__(
         self,
@@ -71,7 +72,10 @@ class GuardedProcess:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGTERM)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         """End the tree if it still runs, wait for that, and close the pipe."""
         self.stop()
         self._process.wait()

@@ -4,7 +4,7 @@ A night is held against the nights just before it that were whole. A fault that 
 normal: from then on it is the population that changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +44,7 @@ class FeedFault:
 
 
 FaultLog = Mapping[datetime, tuple[FeedFault, ...]]
+_Judge = Callable[[int, Sequence[int]], FeedFault | None]
 
 
 def find_feed_faults(history: History, params: DriftParams) -> FaultLog:
@@ -78,18 +79,23 @@ def _scan_column(column: ColumnHistory, params: DriftParams) -> list[tuple[datet
     return _scan(column.nights, enough, judge, params)
 
 
-def _scan(nights, positions, judge, params):  # type: ignore[no-untyped-def]
-    faults, whole, run = [], [], []
+def _scan(
+    nights: Sequence[datetime], positions: Iterable[int], judge: _Judge, params: DriftParams
+) -> list[tuple[datetime, FeedFault]]:
+    """Walk the nights in order, each judged by the whole ones before it."""
+    faults: list[tuple[datetime, FeedFault]] = []
+    whole: list[int] = []
+    broken: list[int] = []
     for night in positions:
         fault = judge(night, whole[-MEMORY_NIGHTS:]) if len(whole) >= params.baseline_nights else None
         if fault is None:
             whole.append(night)
-            run = []
+            broken = []
             continue
         faults.append((nights[night], fault))
-        run.append(night)
-        if len(run) >= params.baseline_nights:
-            whole, run = run, []
+        broken.append(night)
+        if len(broken) >= params.baseline_nights:
+            whole, broken = broken, []
     return faults
 
 

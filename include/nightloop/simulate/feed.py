@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from nightloop.simulate.draw import Draw
 from nightloop.simulate.plan import Plan, PlannedFile
@@ -27,7 +27,7 @@ class Feed:
     unparseable: tuple[str, str]
     out_of_range: tuple[str, str]
     missing_key: str
-    correction: Mapping[str, Any] = field(default_factory=dict)
+    correction: Mapping[str, str] = field(default_factory=dict)
     tombstone: str | None = None
 
 
@@ -37,4 +37,4 @@ class World:
 
     feeds: tuple[Feed, ...]
     season: tuple[float, ...]
-    season_by: Any = "weekday"
+    season_by: Literal["weekday", "month"] = "weekday"

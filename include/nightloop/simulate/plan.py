@@ -1,6 +1,6 @@
 """Decide, without Spark, which rows stand in which file of which night, so that every count is known beforehand."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -51,6 +51,7 @@ class Layout:
     Row numbers mean nothing else (every value is a hash of them), so a range is as good as a random sample.
     """
 
+    cohort: datetime
     rows: int
     faults: FaultParams
     has_late: bool
@@ -71,16 +72,27 @@ class Layout:
         found["tombstone"] = (self.rows - int(self.rows * self.faults.tombstone), self.rows)
         return found
 
-    def own(self, cohort: datetime, end: int, topic: str = "record", months: int = 0) -> Iterator[Portion]:
-        """Yield the rows of the cohort's own file: good ones, bad ones and duplicates, up to row `end`."""
-        for kind in (*BAD_KINDS, "duplicate"):
-            first, last = self.ranges[kind]
-            yield Portion(kind, cohort, first, min(last, end), topic, months)  # type: ignore[arg-type]
-        yield Portion("good", cohort, self.ranges["malformed"][1], end, topic, months)
+    @property
+    def first_withdrawn(self) -> int:
+        return self.ranges["tombstone"][0]
 
-    def one(self, kind: PortionKind, cohort: datetime, end: int, topic: str = "record", months: int = 0) -> Portion:
-        first, last = self.ranges["late" if kind == "good" else kind]
-        return Portion(kind, cohort, first, min(last, end), topic, months)
+    def own(self, end: int, topic: str = "record", months: int = 0) -> Iterator[Portion]:
+        """Yield what the cohort's own file holds of the rows below `end`: bad rows, duplicates and good ones."""
+        kinds: tuple[PortionKind, ...] = (*BAD_KINDS, "duplicate")
+        for kind in kinds:
+            first, last = self.ranges[kind]
+            yield Portion(kind, self.cohort, first, min(last, end), topic, months)
+        yield Portion("good", self.cohort, self.ranges["malformed"][1], end, topic, months)
+
+    def later(self, kind: Literal["correction", "tombstone"], end: int) -> Portion:
+        """Return what the next night's file says about the cohort."""
+        first, last = self.ranges[kind]
+        return Portion(kind, self.cohort, first, min(last, end))
+
+    def late(self, end: int, topic: str = "record", months: int = 0) -> Portion:
+        """Return the rows that miss the cohort's own file."""
+        first, last = self.ranges["late"]
+        return Portion("good", self.cohort, first, min(last, end), topic, months)
 
 
 @dataclass(frozen=True)
@@ -112,9 +124,11 @@ class Plan:
         slot = night.weekday() if self.season_by == "weekday" else night.month - 1
         return max(1, round(self.rows_per_night * self.season[slot % len(self.season)]))
 
-    def layout(self, night: datetime, rows: int | None = None) -> Layout:
-        is_turn = (night.toordinal() if self.season_by == "weekday" else night.month) % self.faults.late_every == 0
-        return Layout(self.rows(night) if rows is None else rows, self.faults, is_turn)
+    def layout(self, night: datetime, *, can_be_late: bool = True) -> Layout:
+        """Lay a night's cohort out; every so many nights a part of it is late, where the feed can be."""
+        turn = night.toordinal() if self.season_by == "weekday" else night.month
+        is_turn = turn % self.faults.late_every == 0
+        return Layout(night, self.rows(night), self.faults, can_be_late and is_turn)
 
     def strengths(self, night: datetime) -> dict[str, float]:
         """Return the strength of each kind of drift in a night's cohort."""
@@ -125,11 +139,14 @@ class Plan:
                 found[drift.kind] += drift.strength(count)
         return found
 
-    def main_file(self, night: datetime, portions: Iterator[Portion]) -> PlannedFile:
-        kept = tuple(portion for portion in portions if portion.rows and self.exists(portion.cohort))
-        return PlannedFile(format_night(night), night - _ARRIVES_BEFORE, night, kept)
+    def main_file(self, night: datetime, portions: Iterable[Portion]) -> PlannedFile:
+        return PlannedFile(format_night(night), night - _ARRIVES_BEFORE, night, self._existing(portions))
 
-    def late_file(self, night: datetime, portions: Iterator[Portion]) -> PlannedFile:
-        kept = tuple(portion for portion in portions if portion.rows and self.exists(portion.cohort))
+    def late_file(self, night: datetime, portions: Iterable[Portion]) -> PlannedFile:
+        """Plan the part of a night that arrives hours after it, so that it belongs to the next one."""
         stem = f"{format_night(night)}-late"
-        return PlannedFile(stem, night + _LATE_BY, next_tick(self.schedule, night), kept, is_late=True)
+        arrived_at = night + _LATE_BY
+        return PlannedFile(stem, arrived_at, next_tick(self.schedule, night), self._existing(portions), is_late=True)
+
+    def _existing(self, portions: Iterable[Portion]) -> tuple[Portion, ...]:
+        return tuple(portion for portion in portions if portion.rows and self.exists(portion.cohort))

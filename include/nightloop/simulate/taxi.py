@@ -85,28 +85,170 @@ def write_weather(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
 
 def plan_trips(plan: Plan, night: datetime) -> Iterator[PlannedFile]:
-    rows = plan.rows(night)
-    before = plan.before(night)
-    portions = [
-        *_without_late(plan, night, rows),
-        plan.layout(before).one("correction", before, rows=plan.rows(before)),
-        plan.layout(before).one("tombstone", before, rows=plan.rows(before)),
-    ]
-    yield plan.main_file(night, portions)
+    """Plan the coming day's bookings, and corrections and cancellations of the day before."""
+    own = plan.layout(night, can_be_late=False)
+    before = plan.layout(plan.before(night), can_be_late=False)
+    later = [before.later("correction", before.rows), before.later("tombstone", before.rows)]
+    yield plan.main_file(night, [*own.own(own.rows), *later])
 
 
 def plan_completions(plan: Plan, night: datetime) -> Iterator[PlannedFile]:
-    """Cancelled trips have no completion; every so many nights a part comes after the night closed."""
-    cohort, before = plan.before(night), plan.before(night, 2)
-    layout = plan.layout(cohort)
-    driven = layout.ranges["tombstone"][0]
-    earlier = plan.layout(before)
-    correction = earlier.one("correction", before, rows=earlier.ranges["tombstone"][0])
-    yield plan.main_file(night, [*layout.own(cohort, driven), correction])
-    if layout.has_late:
-        yield plan.late_file(night, [layout.one("good", cohort, rows=driven)])
+    """Plan the readings of the day that ended; cancelled trips have none."""
+    ended = plan.layout(plan.before(night))
+    before = plan.layout(plan.before(night, 2))
+    correction = before.later("correction", before.first_withdrawn)
+    yield plan.main_file(night, [*ended.own(ended.first_withdrawn), correction])
+    if ended.has_late and plan.exists(ended.cohort):
+        yield plan.late_file(night, [ended.late(ended.first_withdrawn)])
 
 
 def plan_weather(plan: Plan, night: datetime) -> Iterator[PlannedFile]:
-    rows = _FORECAST_HOURS * len(_BOROUGHS)
-    yield plan.main_file(night, [Portion("good", night, 0, rows)])
+    """Plan one forecast of every borough and hour; the weather service makes no mistakes of form."""
+    yield plan.main_file(night, [Portion("good", night, 0, _FORECAST_HOURS * len(_BOROUGHS))])
+
+
+def _ride(frame: "DataFrame", draw: Draw) -> "DataFrame":
+    """Draw what decides a trip: when, from where, to where, how far, in which weather.
+
+    Covariate drift moves pickups out to Queens and the Bronx; prior drift makes far trips more frequent.
+    """
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    evening = 18 + 2.5 * draw.normal("hour/evening")
+    morning = 8.5 + 1.5 * draw.normal("hour/morning")
+    rest = 4 + 19 * draw.uniform("hour/rest")
+    peak = draw.uniform("hour/peak")
+    hour = F.when(peak < 0.3, morning).when(peak < 0.7, evening).otherwise(rest)
+    hour = F.greatest(F.lit(4.0), F.least(F.lit(23.4), hour))
+    usual_zone = 1 + F.floor(_ZONES * F.pow(draw.uniform("zone"), 1.5))
+    moved_zone = 25 + F.floor(13 * draw.uniform("zone/moved"))
+    near = (F.col("zone") + 34 + F.floor(11 * draw.uniform("to/near"))) % _ZONES + 1
+    anywhere = 1 + F.floor(_ZONES * draw.uniform("to/anywhere"))
+    opposite = (F.col("zone") + 19) % _ZONES + 1
+    to_zone = (
+        F.when(draw.is_hit("to/is_far", F.col("prior") * 0.5), opposite)
+        .when(draw.is_hit("to/is_near", 0.6), near)
+        .otherwise(anywhere)
+    )
+    is_moved = draw.is_hit("zone/is_moved", F.col("covariate") * 0.6)
+    placed = (
+        frame.withColumn("pickup", F.floor(F.col("as_of_seconds") + 3600 * (hour - 2)))
+        .withColumn("hour", F.floor(F.col("pickup") / 3600))
+        .withColumn("zone", F.when(is_moved, moved_zone).otherwise(usual_zone))
+        .withColumn("to_zone", to_zone)
+        .withColumn("borough", _borough(F.col("zone")))
+        .withColumn("place_key", _borough_number(F.col("zone")))
+    )
+    straight = F.sqrt(F.pow(_x("zone") - _x("to_zone"), 2) + F.pow(_y("zone") - _y("to_zone"), 2))
+    return _weather(placed.withColumn("miles", 0.5 + 0.8 * straight * (1 + 0.3 * draw.uniform("detour"))), draw)
+
+
+def _minutes(draw: Draw) -> "Column":
+    """Minutes of a ride. Concept drift slows rides that start in Manhattan or Brooklyn by up to 60 %."""
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    clock = (F.col("pickup") % 86_400) / 3600
+    rush = F.exp(-F.pow((clock - 8.5) / 1.5, 2)) + F.exp(-F.pow((clock - 18) / 2.5, 2))
+    in_manhattan = F.when(F.col("zone") <= 16, 0.75).otherwise(1.0)
+    zone_speed = 0.85 + 0.3 * draw.by("zone").uniform("speed")
+    in_rain = 1 - 0.2 * F.least(F.col("rain") / 5, F.lit(1.0))
+    miles_per_hour = 22 * (1 - 0.4 * F.least(rush, F.lit(1.0))) * in_manhattan * zone_speed * in_rain
+    usual = (2 + 60 * F.col("miles") / miles_per_hour) * F.exp(0.1 * draw.normal("minutes"))
+    slowed = F.when(F.col("zone") <= _DRIFT_ZONES, 1 + 0.6 * F.col("concept")).otherwise(1.0)
+    return F.least(usual * slowed, F.lit(_MAX_MINUTES))
+
+
+def _weather(frame: "DataFrame", draw: Draw) -> "DataFrame":
+    """Add the weather that will be at `place_key` and `hour`, whoever looks."""
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    dated = frame.withColumn("day", F.floor(F.col("hour") / 24))
+    is_wet = draw.by("day").uniform("rain/day") > 0.7
+    rain = F.when(is_wet, 8 * F.pow(draw.by("place_key", "hour").uniform("rain/hour"), 2)).otherwise(0.0)
+    season = -12 * F.cos(2 * math.pi * (F.col("day") % 365 - 15) / 365)
+    daily = 4 * F.sin(2 * math.pi * (F.col("hour") % 24 - 9) / 24)
+    warmth = 12 + season + daily + 4 * draw.by("day").normal("warmth/day")
+    return dated.withColumn("rain", rain).withColumn("warmth", warmth)
+
+
+def _x(zone: str) -> "Column":
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    return (F.col(zone) * 7 % _ZONES) / 4
+
+
+def _y(zone: str) -> "Column":
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    return (F.col(zone) * 13 % _ZONES) / 4
+
+
+def _borough(zone: "Column") -> "Column":
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    named = F.lit("Staten Island")
+    for last, name in reversed(list(_BOROUGHS.items())[:-1]):
+        named = F.when(zone <= last, F.lit(name)).otherwise(named)
+    return named
+
+
+def _borough_number(zone: "Column") -> "Column":
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    number = F.lit(0).cast("bigint")
+    for last in list(_BOROUGHS)[:-1]:
+        number = number + F.when(zone > last, F.lit(1)).otherwise(F.lit(0))
+    return number
+
+
+def _trip_id() -> "Column":
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    return F.concat(F.lit("T"), F.col("ordinal").cast("string"), F.lit("-"), F.col("row").cast("string"))
+
+
+def _instant(seconds: "Column") -> "Column":
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    return F.timestamp_seconds(F.floor(seconds))
+
+
+WORLD = World(
+    season=(0.95, 1.0, 1.0, 1.05, 1.15, 1.0, 0.85),
+    feeds=(
+        Feed(
+            "trips",
+            (
+                *("trip_id", "booked_at", "pickup_datetime", "pickup_location_id", "dropoff_location_id"),
+                *("pickup_borough", "dropoff_borough", "trip_distance", "passenger_count", "payment_type"),
+                "is_cancelled",
+            ),
+            write_trips,
+            plan_trips,
+            unparseable=("passenger_count", "two"),
+            out_of_range=("trip_distance", "-5.0"),
+            missing_key="trip_id",
+            correction={"passenger_count": "6"},
+            tombstone="is_cancelled",
+        ),
+        Feed(
+            "trip_completions",
+            ("trip_id", "pickup_datetime", "dropoff_datetime", "fare_amount"),
+            write_completions,
+            plan_completions,
+            unparseable=("fare_amount", "n/a"),
+            out_of_range=("dropoff_datetime", "2000-01-01 00:00:00"),
+            missing_key="trip_id",
+            correction={"fare_amount": "3.0"},
+        ),
+        Feed(
+            "weather",
+            ("place", "forecast_hour", "issued_at", "temperature_c", "precipitation_mm", "wind_kph"),
+            write_weather,
+            plan_weather,
+            unparseable=("wind_kph", "strong"),
+            out_of_range=("temperature_c", "451.0"),
+            missing_key="place",
+        ),
+    ),
+)

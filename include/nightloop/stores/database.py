@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     Connection,
     Engine,
     MetaData,
     RootTransaction,
     Select,
+    String,
     Table,
     create_engine,
     event,
     func,
+    inspect,
     select,
-    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
@@ -61,7 +63,8 @@ def open_engine(url: str, schema: StoreSchema) -> Engine:
     if _is_missing_file(parsed):
         raise _wrong_revision(schema, parsed, "no such file")
     engine = build_engine(url, schema)
-    found = read_revision(engine, schema)
+    with reading(engine) as connection:
+        found = find_revision(connection, schema)
     if found != schema.revision:
         engine.dispose()
         raise _wrong_revision(schema, parsed, found or "no revision")
@@ -77,19 +80,18 @@ def build_engine(url: str, schema: StoreSchema) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    if parsed.drivername == "postgresql":
+    if parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     return create_engine(parsed, hide_parameters=True, pool_pre_ping=True)
 
 
-def read_revision(engine: Engine, schema: StoreSchema) -> str | None:
-    """Return the revision a database was migrated to; None where it never was."""
-    with reading(engine) as connection:
-        namespace = schema_of(connection, schema)
-        if not connection.dialect.has_table(connection, schema.revision_table, schema=namespace):
-            return None
-        table = f"{namespace}.{schema.revision_table}" if namespace else schema.revision_table
-        return connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608 - our own constants
+def find_revision(connection: Connection, schema: StoreSchema) -> str | None:
+    """Return the revision that a database was migrated to; None where it never was."""
+    namespace = schema_of(connection, schema)
+    if not inspect(connection).has_table(schema.revision_table, schema=namespace):
+        return None
+    revision = Table(schema.revision_table, MetaData(), Column("version_num", String), schema=schema.name)
+    return connection.scalar(select(revision.c.version_num))
 
 
 def schema_of(connection: Connection, schema: StoreSchema) -> str | None:
@@ -125,18 +127,18 @@ def writing(engine: Engine, lock: str) -> Iterator[Connection]:
             yield connection
 
 
-def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_missing(connection: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Append rows; a row whose key is already there is left as it is."""
     if rows:
-        insert = sqlite.insert(table) if is_sqlite(connection) else postgresql.insert(table)
+        insert = sqlite.insert(into) if is_sqlite(connection) else postgresql.insert(into)
         connection.execute(insert.on_conflict_do_nothing(), list(rows))
 
 
-def current_rows(table: Table, keys: Sequence[str], *conditions: Any) -> Select[Any]:
+def current_rows(of: Table, keys: Sequence[str], *conditions: Any) -> Select[Any]:
     """Select the rows of the highest token per key, among those that meet the conditions."""
-    recency = func.rank().over(partition_by=[table.c[key] for key in keys], order_by=table.c.token.desc())
-    ranked = select(table, recency.label("recency")).where(*conditions).subquery()
-    return select(*(ranked.c[column.name] for column in table.c)).where(ranked.c.recency == 1)
+    recency = func.rank().over(partition_by=[of.c[key] for key in keys], order_by=of.c.token.desc())
+    ranked = select(of, recency.label("recency")).where(*conditions).subquery()
+    return select(*(ranked.c[one.name] for one in of.c)).where(ranked.c.recency == 1)
 
 
 def _begin_writing(connection: Connection) -> RootTransaction:
@@ -175,7 +177,12 @@ def _is_gone(error: DBAPIError) -> bool:
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None
-    for pragma in (f"busy_timeout={int(BUSY_SECONDS * 1000)}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in (
+        f"busy_timeout={int(BUSY_SECONDS * 1000)}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+    ):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

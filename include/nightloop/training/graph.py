@@ -36,7 +36,7 @@ class Graph:
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
         array = array.astype(np.int64) if array.dtype.kind in "iu" else array
         name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self._constants.append(numpy_helper.from_array(array.copy(order="C"), name))
         return name
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:

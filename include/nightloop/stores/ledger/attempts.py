@@ -1,4 +1,4 @@
-"""Attempts draw tokens; a newer attempt of the same job over the same nights fences the older one. Nights close once."""
+"""Attempts draw tokens; a newer attempt of a job over the same nights fences the older one. Nights close once."""
 
 from datetime import datetime
 from typing import Any

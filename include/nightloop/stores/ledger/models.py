@@ -73,9 +73,7 @@ class ModelRecords(LedgerPart):
         rows = self._fetch(query.order_by(champion_changes.c.decided_as_of, champion_changes.c.id))
         return [row_as(ChampionRow, row) for row in rows]
 
-    def write_audit(
-        self, scope: str, action: str, actor: str, why: str, from_: str, to: str, as_of: datetime
-    ) -> None:
+    def write_audit(self, scope: str, action: str, actor: str, why: str, from_: str, to: str, as_of: datetime) -> None:
         """Append one line of audit; the same line written again adds none."""
         row = {"scope": scope, "action": action, "actor": actor, "why": why, "from": from_, "to": to, "as_of": as_of}
         with writing(self._engine, f"audit/{scope}") as connection:

@@ -3,18 +3,25 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Connection, CreateSchema
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateSchema
 
-from nightloop.stores.database import StoreSchema, build_engine, is_sqlite, schema_of, writing
+from nightloop.stores.database import StoreSchema, build_engine, find_revision, is_sqlite, schema_of, writing
 
 TREES = Path(__file__).parent
+Step = Callable[[Connection], None]
 
 
-def migrate_store(url: str, schema: StoreSchema, finish: Callable[[Connection], None] | None = None) -> None:
-    """Bring a store to its newest revision in one transaction; two at a time come one after the other.
+def _do_nothing(_: Connection) -> None:
+    pass
 
-    `finish` runs in the same transaction, after the last revision.
+
+def migrate_store(url: str, schema: StoreSchema, prepare: Step = _do_nothing, finish: Step = _do_nothing) -> None:
+    """Bring a store to its newest revision in one transaction; a store that is there already stays as it is.
+
+    `prepare` and `finish` run in the same transaction, before the first and after the last revision. Two migrations at
+    a time come one after the other.
 
     Raises:
         TransientError: the database is locked or does not answer.
@@ -25,10 +32,9 @@ def migrate_store(url: str, schema: StoreSchema, finish: Callable[[Connection], 
     engine = build_engine(url, schema)
     try:
         with writing(engine, f"migrate/{schema.name}") as connection:
-            if not is_sqlite(connection):
-                connection.execute(CreateSchema(schema.name, if_not_exists=True))
-            _upgrade(connection, schema)
-            if finish is not None:
+            if find_revision(connection, schema) != schema.revision:
+                prepare(connection)
+                _upgrade(connection, schema)
                 finish(connection)
     finally:
         engine.dispose()
@@ -39,9 +45,10 @@ def _upgrade(connection: Connection, schema: StoreSchema) -> None:
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
+    if not is_sqlite(connection):
+        connection.execute(CreateSchema(schema.name, if_not_exists=True))
     script = ScriptDirectory(str(TREES), version_locations=[str(TREES / schema.name)])
-    environment = EnvironmentContext(Config(), script, fn=lambda found, _: script._upgrade_revs("head", found))
-    with environment:
+    with EnvironmentContext(Config(), script, fn=lambda found, _: script._upgrade_revs("head", found)) as environment:
         environment.configure(
             connection=connection,
             target_metadata=schema.metadata,

@@ -1,0 +1,37 @@
+# The few verbs of this project; hooks and CI call the same ones.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+export NAME ?=
+
+.PHONY: help setup demo up down test check format bench
+
+help:  ## list the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup:  ## make the environment: packages, Horovod, Delta jars; safe to run twice
+	@bash include/nightloop/setup/bootstrap.sh
+
+demo: setup  ## show the whole loop through the real scheduler
+	@$(BIN)/nightloop demo
+
+up: setup  ## start the stack on its schedules
+	@$(BIN)/nightloop up
+
+down:  ## stop the stack
+	@$(BIN)/nightloop down
+
+test:  ## run the tests
+	@$(BIN)/python -m pytest
+
+check:  ## lint, types, layers; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format:  ## bring the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench:  ## run one benchmark: make bench NAME=night
+	@$(BIN)/python -m benchmarks.$(NAME)

@@ -1,0 +1,123 @@
+"""Split one replay's raw rows into good, quarantined, duplicate and superseded, each counted once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window, WindowSpec
+
+from nightloop.etl.typing import ORIGIN, Rule
+from nightloop.fault import Fault, NightloopError
+
+CARRIED = "_nightloop_origin"
+OUTCOME = "_outcome"
+GOOD, QUARANTINED, DUPLICATE, SUPERSEDED = "good", "quarantined", "duplicate", "superseded"
+OUTCOMES = (GOOD, QUARANTINED, DUPLICATE, SUPERSEDED)
+PROVENANCE = ("known_at", "known_by", "_file", "_row", "night", "variant")
+_SET_ASIDE = {"_file": "string", "_row": "bigint", "night": "string", "variant": "string"}
+
+
+def mark_violations(typed: DataFrame, rules: Sequence[Rule]) -> DataFrame:
+    """Add `_rules`: the names of the rules that the row breaks, empty for a good one."""
+    broken = [F.when(F.coalesce(is_violated, F.lit(value=False)), F.lit(name)) for name, is_violated in rules]
+    return typed.withColumn("_rules", F.array_compact(F.array(*broken)))
+
+
+def select_quarantined(marked: DataFrame) -> DataFrame:
+    """Return the rows set aside: origin, rules, and the treated raw row as JSON (null when it did not parse)."""
+    content = F.to_json(_raw_content(marked))
+    return marked.where(F.size("_rules") > 0).select(
+        *(F.col(f"{ORIGIN}.{name}").alias(name) for name in ("_file", "_row")),
+        F.col("_rules").alias("rules"),
+        F.when(~F.col(f"{ORIGIN}._corrupt"), content).alias("content"),
+        *(F.col(f"{ORIGIN}.{name}").alias(name) for name in ("night", "variant")),
+    )
+
+
+def finish_cleaned(cleaned: DataFrame) -> DataFrame:
+    """Give clean.sql's result its provenance back: its columns, then known_at, known_by, _file, _row, night, variant."""
+    own = [name for name in cleaned.columns if name not in {CARRIED, ORIGIN, "known_at"}]
+    carried = [F.col(f"{CARRIED}.{name}").alias(name) for name in PROVENANCE]
+    return cleaned.select(*own, *carried)
+
+
+def classify_versions(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """Add `_outcome` within each night: of versions of one record known at one instant the last wins.
+
+    A row equal to the one that won, or to the version before it, is a duplicate and not a version; another one is
+    superseded.
+    """
+    content = F.struct(*(name for name in cleaned.columns if name not in {*PROVENANCE, *keys}), F.lit(0).alias("_"))
+    record = Window.partitionBy("night", "variant", *keys)
+    at_once = record.partitionBy("night", "variant", *keys, "known_at").orderBy("_file", "_row")
+    order: WindowSpec = record.orderBy("known_at", "_file", "_row")
+    whole = at_once.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    marked = cleaned.withColumns({"_content": content, "_next": F.lead("known_at").over(order)}).withColumn(
+        "_wins", F.col("_next").isNull() | (F.col("_next") != F.col("known_at"))
+    )
+    winning = F.when(F.col("_wins"), F.col("_content"))
+    before = F.last(winning, ignorenulls=True).over(order.rowsBetween(Window.unboundedPreceding, -1))
+    compared = marked.withColumns({"_winner": F.last("_content").over(whole), "_before": before})
+    outcome = (
+        F.when(~F.col("_wins"), _either(F.col("_content").eqNullSafe(F.col("_winner")), DUPLICATE, SUPERSEDED))
+        .when(F.col("_before").isNotNull() & F.col("_content").eqNullSafe(F.col("_before")), F.lit(DUPLICATE))
+        .otherwise(F.lit(GOOD))
+    )
+    return compared.withColumn(OUTCOME, outcome).drop("_content", "_next", "_wins", "_winner", "_before")
+
+
+def join_outcomes(classified: DataFrame, quarantined: DataFrame) -> DataFrame:
+    """Return all outcomes in one frame, to be written and counted in one pass: `clean` and `aside` structs."""
+    clean = classified.select(
+        OUTCOME, "night", "variant", F.struct(*(name for name in classified.columns if name != OUTCOME)).alias("clean")
+    )
+    aside = quarantined.select(
+        F.lit(QUARANTINED).alias(OUTCOME), "night", "variant", F.struct(*quarantined.columns).alias("aside")
+    )
+    return clean.unionByName(aside, allowMissingColumns=True)
+
+
+def count_outcomes(rows: Iterable[tuple[str, str, int]], nights: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Turn (night, outcome, rows) into counts per night, every outcome named.
+
+    Raises:
+        NightloopError: received = good + quarantined + duplicate + superseded does not hold in a night.
+    """
+    counts = {night: dict.fromkeys(("received", *OUTCOMES), 0) for night in nights}
+    for night, outcome, number in rows:
+        counts[night][outcome] += number
+    faults = [
+        Fault(
+            f"rows of night {night}",
+            f"received {figures['received']} = good + quarantined + duplicate + superseded",
+            " + ".join(f"{figures[outcome]} {outcome}" for outcome in OUTCOMES),
+            "clean.sql must return each row of `raw` once; set rows aside by a `quarantine` expectation instead",
+        )
+        for night, figures in counts.items()
+        if figures["received"] != sum(figures[outcome] for outcome in OUTCOMES)
+    ]
+    if faults:
+        raise NightloopError(faults)
+    return counts
+
+
+def over_budget(counts: Mapping[str, Mapping[str, int]], rows: int | None, ratio: float) -> list[Fault]:
+    """Name the nights in which more rows were set aside than the source's budget allows."""
+    faults = []
+    for night, figures in counts.items():
+        limit = min(figures["received"] * ratio, float("inf") if rows is None else rows)
+        if figures[QUARANTINED] > limit:
+            found = f"{figures[QUARANTINED]} of {figures['received']}"
+            faults.append(
+                Fault(f"quarantine of night {night}", f"at most {limit:.0f} rows", found, "see the rules it names")
+            )
+    return faults
+
+
+def _raw_content(marked: DataFrame) -> Column:
+    raw = marked.select(f"{ORIGIN}.*").columns
+    return F.struct(*(F.col(f"{ORIGIN}.`{name}`").alias(name) for name in raw if name not in _SET_ASIDE))
+
+
+def _either(condition: Column, yes: str, no: str) -> Column:
+    return F.when(condition, F.lit(yes)).otherwise(F.lit(no))

@@ -1,0 +1,58 @@
+"""From raw text to typed rows, and the rules that typing itself sets."""
+
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from nightloop.etl.params import Column as ColumnParams
+from nightloop.etl.params import ReadParams
+
+Rule = tuple[str, Column]
+
+ORIGIN = "_origin"
+_FUTURE = "INTERVAL 31 DAYS"
+
+
+def typed_columns(params: ReadParams, treated: Mapping[str, str]) -> dict[str, ColumnParams]:
+    """Return the columns that clean.sql sees: treated personal data is text, and dropped columns are gone."""
+    return {
+        name: column.model_copy(update={"type": "string"}) if name in treated else column
+        for name, column in params.columns.items()
+        if treated.get(name) != "drop"
+    }
+
+
+def type_rows(raw: DataFrame, columns: Mapping[str, ColumnParams]) -> DataFrame:
+    """Cast every column with `try_cast`; text that does not parse, NaN and infinity become null.
+
+    Beside the typed columns stand `known_at` and `_origin`: the raw row as it was, for rules and provenance.
+    """
+    typed = [_cast(name, column).alias(name) for name, column in columns.items()]
+    return raw.select(*typed, *([] if "known_at" in columns else ["known_at"]), F.struct("*").alias(ORIGIN))
+
+
+def type_rules(columns: Mapping[str, ColumnParams], keys: Sequence[str]) -> list[Rule]:
+    """Return (name, is violated) for lines that did not parse, casts that failed and required values that are null."""
+    is_whole = ~F.col(f"{ORIGIN}._corrupt")
+    rules: list[Rule] = [("corrupt", ~is_whole)]
+    for name, column in columns.items():
+        received = F.trim(F.col(f"{ORIGIN}.`{name}`"))
+        if column.type != "string":
+            rules.append((f"type:{name}", F.col(name).isNull() & (received != "")))
+        if column.required or name in keys:
+            rules.append((f"required:{name}", is_whole & (received.isNull() | (received == ""))))
+    known_at, night = F.col(f"{ORIGIN}.known_at"), F.to_timestamp(f"{ORIGIN}.night", F.lit("yyyyMMdd'T'HHmmX"))
+    rules.append(("required:known_at", is_whole & known_at.isNull()))
+    rules.append(("known_at:future", known_at > night + F.expr(_FUTURE)))
+    return rules
+
+
+def _cast(name: str, column: ColumnParams) -> Column:
+    received = F.col(f"`{name}`")
+    if column.type == "string":
+        return received
+    value = F.trim(received).try_cast(column.type)
+    if column.type == "double":
+        return F.when(~F.isnan(value) & (F.abs(value) != float("inf")), value)
+    return value

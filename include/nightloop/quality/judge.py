@@ -1,0 +1,127 @@
+"""Judge a whole staged partition by the `fail` and `warn` expectations of its suite, with Great Expectations."""
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from nightloop.fault import Fault, NightloopError
+from nightloop.quality.params import Expectation, Suite
+from nightloop.quality.rules import name_rule
+from nightloop.verdict import Check, Verdict
+
+_LIMITS = ("mostly", "min_value", "max_value", "value")
+
+
+def preload(suite: Suite) -> None:
+    """Begin to import Great Expectations beside other work where the suite needs it: it takes seconds."""
+    if judged_expectations(suite):
+        threading.Thread(target=_import_library, name="import-great-expectations", daemon=True).start()
+
+
+def judged_expectations(suite: Suite) -> list[Expectation]:
+    """Return the expectations that look at the partition; `quarantine` ones look at rows."""
+    return [expectation for expectation in suite.expectations if expectation.severity != "quarantine"]
+
+
+def judge(frame: DataFrame, suite: Suite, subject: str = "partition") -> Verdict:
+    """Return the verdict `pass` or `fail` with one check per expectation; no check carries a value of a row.
+
+    `figure` is the share of unexpected rows, or the observed value of an aggregate.
+
+    Raises:
+        NightloopError: an expectation could not be evaluated: the suite is wrong, not the data.
+    """
+    expectations = judged_expectations(suite)
+    if not expectations:
+        return Verdict(subject, "pass", "the suite has no expectation on the partition")
+    results = _validate(frame, expectations)
+    faults = [
+        Fault(f"suite of {subject}, {name_rule(expectation)}", "an expectation that can be evaluated", message, "mend it")
+        for expectation, result in zip(expectations, results, strict=True)
+        if (message := _find_exception(result))
+    ]
+    if faults:
+        raise NightloopError(faults)
+    checks = tuple(_read_check(*pair) for pair in zip(expectations, results, strict=True))
+    failed = [check.name for check in checks if check.is_failed]
+    reason = f"{len(failed)} of {len(checks)} expectations failed" if failed else f"{len(checks)} expectations judged"
+    return Verdict(subject, "fail" if failed else "pass", reason, checks, columns=tuple(failed))
+
+
+def verdict_error(verdict: Verdict) -> NightloopError:
+    """Return the error that a failed verdict stops its job with."""
+    return NightloopError(
+        [
+            Fault(f"{verdict.subject}: {check.name}", f"{check.detail}", f"{check.figure}", "nothing was published")
+            for check in verdict.failed
+        ]
+    )
+
+
+def _import_library() -> Any:
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations
+
+    return great_expectations
+
+
+def _validate(frame: DataFrame, expectations: list[Expectation]) -> list[Any]:
+    gx = _import_library()
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_spark("staged", persist=False).add_dataframe_asset("partition")
+    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
+    built = []
+    for number, expectation in enumerate(expectations):
+        try:
+            implementation = get_expectation_impl(expectation.expect)
+            built.append(implementation(**_arguments(expectation.kwargs), meta={"number": number}))
+        except Exception as error:
+            raise NightloopError(
+                Fault(
+                    f"suite.yaml {name_rule(expectation)}",
+                    "an expectation of Great Expectations with its arguments",
+                    " ".join(str(error).split())[:300],
+                    "correct its name or kwargs",
+                )
+            ) from error
+    suite = gx.ExpectationSuite(name="suite", expectations=built)
+    results = batch.validate(suite, result_format="BASIC").results
+    return sorted(results, key=lambda result: result.expectation_config.meta["number"])
+
+
+def _arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    if "row_condition" in kwargs:
+        return {"condition_parser": "spark", **kwargs}
+    return dict(kwargs)
+
+
+def _find_exception(result: Any) -> str:
+    info = result.exception_info or {}
+    entries = [info] if "raised_exception" in info else [entry for entry in info.values() if isinstance(entry, dict)]
+    messages = [str(entry.get("exception_message")) for entry in entries if entry.get("raised_exception")]
+    return " ".join(" ".join(messages).split())[:300]
+
+
+def _read_check(expectation: Expectation, result: Any) -> Check:
+    found: Mapping[str, Any] = result.result or {}
+    share = found.get("unexpected_percent")
+    figure = _number(share) / 100 if _number(share) is not None else _number(found.get("observed_value"))
+    outcome = "pass" if result.success else ("warn" if expectation.severity == "warn" else "fail")
+    limits = {key: expectation.kwargs[key] for key in _LIMITS if expectation.kwargs.get(key) is not None}
+    limit = next((number for value in limits.values() if (number := _number(value)) is not None), None)
+    detail = ", ".join(f"{key} {value}" for key, value in limits.items()) or "all rows"
+    return Check(name_rule(expectation), outcome, figure, limit, detail)  # type: ignore[arg-type]
+
+
+def _number(value: object) -> float | None:
+    """Return a plain float of any number, numpy's included, and None of anything else."""
+    try:
+        return None if value is None or isinstance(value, (str, bool, list, dict)) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,113 @@
+"""Start the ranks of one training, follow them, and leave no process behind however it ends."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+from nightloop.training.worker import LAUNCHER, rank_error_path, run_worker
+
+log = logging.getLogger("nightloop.training")
+
+_MARK = "NIGHTLOOP_TRAINING"
+_LAST_LINES = 20
+
+
+class TrainingFailed(Exception):
+    """A rank failed, or the ranks outlived their time; the message ends with the rank's own traceback."""
+
+
+def run_ranks(work: Path, ranks: int, seconds: float) -> None:
+    """Train as `work/spec.json` says, on so many ranks of this host, within a bound of wall time.
+
+    One rank runs in this process; more are started by horovodrun over Gloo on the loopback interface.
+
+    Raises:
+        TrainingFailed: with the traceback of the rank that failed first as its last lines.
+    """
+    for stale in work.glob("rank-*.error"):
+        stale.unlink()
+    if ranks == 1:
+        run_worker(work)
+        return
+    mark = uuid.uuid4().hex
+    environment = {
+        **os.environ,
+        _MARK: mark,
+        LAUNCHER: str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)),
+        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "120",
+    }
+    process = subprocess.Popen(
+        _command(work, ranks),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _kill_marked(mark)
+
+    timer = threading.Timer(seconds, expire)
+    timer.start()
+    try:
+        lines = _follow(process)
+        code = process.wait()
+    finally:
+        timer.cancel()
+        _kill_marked(mark)
+        process.wait()
+    if expired.is_set():
+        raise TrainingFailed(f"training on {ranks} ranks did not end within {seconds:.0f} s and was stopped")
+    if code != 0:
+        raise TrainingFailed(_explain(work, ranks, code, lines))
+
+
+def _command(work: Path, ranks: int) -> list[str]:
+    horovodrun = [sys.executable, "-m", "nightloop.training.distributed", "-np", str(ranks), "--gloo"]
+    options = ["--network-interfaces", "lo", "--gloo-timeout-seconds", "60", "--start-timeout", "60", "--disable-cache"]
+    return [*horovodrun, *options, sys.executable, "-m", "nightloop.training.worker", str(work)]
+
+
+def _follow(process: subprocess.Popen[str]) -> list[str]:
+    """Log each line as it comes; return the last ones."""
+    last: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        text = line.rstrip()
+        log.info("%s", text)
+        last = [*last[-_LAST_LINES:], text]
+    return last
+
+
+def _explain(work: Path, ranks: int, code: int, lines: list[str]) -> str:
+    errors = sorted(work.glob("rank-*.error"), key=lambda path: path.stat().st_mtime_ns)
+    if errors:
+        return f"training on {ranks} ranks failed ({errors[0].stem}):\n{errors[0].read_text().rstrip()}"
+    told = "\n".join(lines)
+    return f"training on {ranks} ranks ended with exit code {code}; a rank without a traceback was killed:\n{told}"
+
+
+def _kill_marked(mark: str) -> None:
+    """Kill every process that carries this launch's mark in its environment, and their descendants' too."""
+    import psutil
+
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == mark and process.pid != os.getpid():
+                process.kill()
+        except psutil.Error:
+            continue
+
+
+__all__ = ["TrainingFailed", "rank_error_path", "run_ranks"]

@@ -1,0 +1,205 @@
+"""Train a `tabular_net` from a work folder, on as many ranks as there are; nothing here knows Horovod.
+
+All ranks walk the same seeded global batches and dropout masks and each takes its share, so the number of ranks changes
+the loss curve by rounding only. Evaluation and export use an exponential average of the weights.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nightloop.training.checkpoint import Progress, read_progress, write_progress
+from nightloop.training.distributed import Ranks, share
+from nightloop.training.net import NetShape, TabularNet, named_arrays
+
+log = logging.getLogger("nightloop.training")
+
+_CHUNK = 65_536
+
+
+class Arrays:
+    """The rows of one window, mapped from files: a rank reads only the rows of its share."""
+
+    def __init__(self, work: Path, window: str, device: torch.device) -> None:
+        self.features = np.load(work / f"{window}_features.npy", mmap_mode="r", allow_pickle=False)
+        self.targets = np.load(work / f"{window}_targets.npy", mmap_mode="r", allow_pickle=False)
+        self.weights = np.load(work / f"{window}_weights.npy", mmap_mode="r", allow_pickle=False)
+        self.device = device
+
+    @property
+    def rows(self) -> int:
+        return len(self.features)
+
+    def take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        parts = (self.features[rows], self.targets[rows], self.weights[rows])
+        features, targets, weights = (torch.from_numpy(part).to(self.device) for part in parts)
+        return features, targets, weights
+
+
+def train_stages(work: Path, spec: Mapping[str, Any], ranks: Ranks) -> None:
+    """Choose epochs on the cut window where the spec has one, then fit the whole window; rank 0 writes the model."""
+    device = _device(spec, ranks)
+    started = time.monotonic()
+    outcome: dict[str, Any] = {"epochs": spec.get("epochs")}
+    if outcome["epochs"] is None:
+        chosen = _Stage(work, spec, ranks, device, "choose", int(spec["max_epochs"]))
+        progress = chosen.run()
+        outcome.update(epochs=progress.best_epoch, curve=progress.curve)
+        if ranks.rank == 0:
+            np.save(work / "choose_margins.npy", chosen.margins(chosen.judge, chosen.judge.rows), allow_pickle=False)
+    stage = _Stage(work, spec, ranks, device, "whole", int(outcome["epochs"]))
+    progress = stage.run()
+    outcome.update(final_curve=progress.curve, ranks=ranks.size, device=str(device))
+    outcome["seconds"] = time.monotonic() - started
+    outcome["rows_per_second"] = stage.rows_per_second
+    (work / f"rank-{ranks.rank}.json").write_text(json.dumps({"digest": _digest(stage.net)}))
+    if ranks.rank == 0:
+        np.save(work / "margins.npy", stage.margins(stage.arrays, int(spec["parity_rows"])), allow_pickle=False)
+        np.savez(work / "weights.npz", **named_arrays(stage.net))
+        (work / "outcome.json").write_text(json.dumps(outcome))
+
+
+class _Stage:
+    """One run over epochs: `choose` stops early on the choose window, `whole` runs a fixed number of epochs."""
+
+    def __init__(
+        self, work: Path, spec: Mapping[str, Any], ranks: Ranks, device: torch.device, name: str, epochs: int
+    ) -> None:
+        self.spec, self.ranks, self.device, self.name, self.epochs = spec, ranks, device, name, epochs
+        self.checkpoint = work / f"checkpoint-{name}.npz"
+        self.is_choosing = name == "choose"
+        self.arrays = Arrays(work, "fit" if self.is_choosing else "whole", device)
+        self.judge = Arrays(work, "choose", device) if self.is_choosing else self.arrays
+        torch.manual_seed(int(spec["seed"]))
+        self.net = TabularNet(_shape(spec["shapes"]["fit" if self.is_choosing else "whole"])).to(device)
+        self.parameters = dict(self.net.named_parameters())
+        self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
+        self.batch = int(spec["batch_rows"])
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=float(spec["learning_rate"]), weight_decay=float(spec["weight_decay"])
+        )
+        self.rows_per_second = 0.0
+
+    def run(self) -> Progress:
+        """Train to the end, from the last checkpoint where there is one, and leave the chosen weights in `net`."""
+        optimizer = self.ranks.prepare(self.optimizer, self.net)
+        progress = read_progress(self.checkpoint, self.average, optimizer, self.parameters, self.ranks)
+        steps = -(-self.arrays.rows // self.batch)
+        decay = max(0.0, 1.0 - 1.0 / (float(self.spec["average_epochs"]) * steps + 1.0))
+        while progress.epoch < self.epochs and not self._is_stale(progress):
+            started = time.monotonic()
+            loss = self._run_epoch(optimizer, progress.epoch, steps, decay)
+            self.rows_per_second = self.arrays.rows / (time.monotonic() - started)
+            judged = self._judge() if self.is_choosing else loss
+            progress.record(loss, judged, self.average, keeps_best=self.is_choosing)
+            if self.ranks.rank == 0:
+                write_progress(self.checkpoint, progress, self.average, optimizer, self.parameters)
+                log.info("%s epoch %d: loss %.5f, judged %.5f", self.name, progress.epoch, loss, judged)
+                print(f"{self.name} epoch {progress.epoch}: loss {loss:.5f}, judged {judged:.5f}", flush=True)  # noqa: T201
+        self._load(progress.best if self.is_choosing else self.average)
+        return progress
+
+    def margins(self, arrays: Arrays, rows: int) -> NDArray[np.float64]:
+        """Return the network's margins [rows, outputs] of the first rows."""
+        places = np.arange(min(rows, arrays.rows))
+        with torch.no_grad():
+            parts = [self.net(arrays.take(chunk)[0]).cpu() for chunk in _chunks(places)]
+        return torch.cat(parts).double().numpy()
+
+    def _run_epoch(self, optimizer: Any, epoch: int, steps: int, decay: float) -> float:
+        """Return the weighted mean loss of the epoch, the same on every rank."""
+        generator = torch.Generator().manual_seed(int(self.spec["seed"]) * 1_000_003 + epoch)
+        order = torch.randperm(self.arrays.rows, generator=generator).numpy()
+        keep = 1.0 - float(self.spec["dropout"])
+        summed, weighed = torch.zeros((), dtype=torch.float64), 0.0
+        self.net.train()
+        for step in range(steps):
+            rows = order[step * self.batch : (step + 1) * self.batch]
+            masks = self._masks(len(rows), keep, generator)
+            total = float(self.arrays.weights[rows].sum())
+            features, targets, weights = self.arrays.take(share(self.ranks, rows))
+            losses = _losses(self.spec["task"], self.net(features, masks), targets)
+            loss = (losses * weights).sum()
+            optimizer.zero_grad()
+            (loss * (self.ranks.size / total)).backward()
+            optimizer.step()
+            self._average(epoch * steps + step, decay)
+            summed += loss.detach().cpu().double()
+            weighed += total
+        mean = float(self.ranks.total(summed)) / weighed
+        if not np.isfinite(mean):
+            raise FloatingPointError(f"the loss of epoch {epoch + 1} is {mean}: lower `learning_rate` of the recipe")
+        return mean
+
+    def _masks(self, rows: int, keep: float, generator: torch.Generator) -> list[Tensor] | None:
+        """Draw the dropout of the global batch and return this rank's rows of it."""
+        if keep >= 1.0:
+            return None
+        shape = self.net.shape
+        drawn = torch.rand(shape.blocks, rows, shape.width, generator=generator) < keep
+        own = drawn[:, self.ranks.rank :: self.ranks.size].to(self.device, torch.float32) / keep
+        return list(own)
+
+    def _average(self, step: int, decay: float) -> None:
+        weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), weight)
+
+    def _judge(self) -> float:
+        """Return the weighted mean loss of the averaged weights on the choose window."""
+        own = {name: value.detach().clone() for name, value in self.parameters.items()}
+        self._load(self.average)
+        summed = torch.zeros(2, dtype=torch.float64)
+        with torch.no_grad():
+            for chunk in _chunks(share(self.ranks, np.arange(self.judge.rows))):
+                features, targets, weights = self.judge.take(chunk)
+                losses = _losses(self.spec["task"], self.net(features), targets)
+                summed += torch.stack([(losses * weights).sum(), weights.sum()]).cpu().double()
+        self._load(own)
+        loss, weight = self.ranks.total(summed).tolist()
+        return float(loss / weight)
+
+    def _load(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(values[name])
+
+    def _is_stale(self, progress: Progress) -> bool:
+        return self.is_choosing and progress.epoch - progress.best_epoch >= int(self.spec["patience"])
+
+
+def _losses(task: str, margins: Tensor, targets: Tensor) -> Tensor:
+    if task == "regression":
+        return (margins[:, 0] - targets) ** 2
+    if task == "binary":
+        return torch.nn.functional.binary_cross_entropy_with_logits(margins[:, 0], targets, reduction="none")
+    return torch.nn.functional.cross_entropy(margins, targets.long(), reduction="none")
+
+
+def _chunks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+
+
+def _shape(document: Mapping[str, Any]) -> NetShape:
+    return NetShape(**{**document, "cardinalities": tuple(document["cardinalities"])})
+
+
+def _device(spec: Mapping[str, Any], ranks: Ranks) -> torch.device:
+    if spec["accelerator"] == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", ranks.local_rank)
+
+
+def _digest(net: TabularNet) -> str:
+    joined = b"".join(value.tobytes() for value in named_arrays(net).values())
+    return hashlib.sha256(joined).hexdigest()

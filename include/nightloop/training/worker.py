@@ -1,0 +1,66 @@
+"""One rank of a training: reads `spec.json` and arrays of its work folder, rank 0 leaves the weights there.
+
+The folder holds `spec.json` and `{fit,choose,whole}_{features,targets,weights}.npy`; it receives `weights.npz`,
+`outcome.json`, `margins.npy`, `choose_margins.npy`, `rank-<r>.json` and a checkpoint per stage.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+LAUNCHER = "NIGHTLOOP_TRAINING_LAUNCHER"
+
+
+def rank_error_path(work: Path, rank: str) -> Path:
+    """Where a failing rank leaves its traceback."""
+    return work / f"rank-{rank}.error"
+
+
+def run_worker(work: Path) -> None:
+    """Train this rank's part of the model that the folder describes."""
+    from nightloop.training.distributed import open_ranks
+    from nightloop.training.net_training import train_stages
+
+    train_stages(work, json.loads((work / "spec.json").read_text()), open_ranks())
+
+
+def main() -> None:
+    """Run one rank as a process of its own; its traceback is kept beside its output."""
+    work = Path(sys.argv[1])
+    _die_with_launcher()
+    try:
+        run_worker(work)
+    except BaseException:
+        text = traceback.format_exc()
+        path = rank_error_path(work, os.environ.get("HOROVOD_RANK", "0"))
+        partial = path.with_suffix(".partial")
+        partial.write_text(text)
+        partial.rename(path)
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _die_with_launcher() -> None:
+    """End this process when the one that asked for the training is gone: a kill -9 of it leaves no rank behind."""
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None:
+        return
+    import psutil
+
+    awaited = psutil.Process(int(launcher))
+
+    def watch() -> None:
+        while awaited.is_running() and awaited.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

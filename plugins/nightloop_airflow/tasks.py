@@ -1,0 +1,105 @@
+"""Tasks that several DAG families share: a folder's jobs, its assets, and the chain from candidates to a champion."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, TriggerRule, task
+
+from nightloop.source import Source
+from nightloop.use_case import UseCase
+from nightloop_airflow.job_operator import JobOperator
+from nightloop_airflow.parsing import describe_job
+
+RETRIES = 2
+RETRY_DELAY = timedelta(seconds=15)
+JOB_TIMEOUT = timedelta(hours=2)
+TRAINING_MARGIN = timedelta(minutes=15)
+_DAYS = {"hours": 1 / 24, "days": 1, "months": 31}
+
+
+def default_args(owner: str, timeout: timedelta = JOB_TIMEOUT) -> dict[str, Any]:
+    """Return what all tasks of a DAG have in common: a lost session or a killed process is worth two more attempts."""
+    return {"owner": owner, "retries": RETRIES, "retry_delay": RETRY_DELAY, "execution_timeout": timeout}
+
+
+def source_asset(source: str) -> Asset:
+    """Return the asset that says: a night of the source is clean."""
+    return Asset(name=f"source/{source}", uri=f"nightloop://source/{source}", group="nightloop")
+
+
+def request_asset(use_case: str) -> Asset:
+    """Return the asset that wakes the retraining of a use case; the request itself is a row of the ledger."""
+    return Asset(
+        name=f"retraining_request/{use_case}", uri=f"nightloop://retraining_request/{use_case}", group="nightloop"
+    )
+
+
+def source_job(job: str, source: Source, **kwargs: Any) -> JobOperator:
+    """Return the task that runs a job for a source."""
+    return JobOperator(
+        task_id=job,
+        scope=source.name,
+        kind="source",
+        schedule=source.schedule,
+        start=source.start,
+        doc_md=describe_job(job),
+        **kwargs,
+    )
+
+
+def use_case_job(job: str, use_case: UseCase, **kwargs: Any) -> JobOperator:
+    """Return the task that runs a job for a use case."""
+    return JobOperator(task_id=job, doc_md=describe_job(job), **_use_case_arguments(use_case), **kwargs)
+
+
+def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator, JobOperator]:
+    """Build plan → candidates, in parallel → gate → refit → promotion; return the first and the last task.
+
+    `is_refilled` says whether features missing in the training window are computed first. The refit is skipped unless the
+    gate promotes; the promotion runs either way, because it also records the answer to every open request.
+    """
+    budget = timedelta(minutes=use_case.training.budget_minutes) + TRAINING_MARGIN
+    plan = use_case_job("plan_retraining", use_case, passes_requests=True)
+    candidates = list_candidates(plan.output)
+    train = JobOperator.partial(
+        task_id="train_candidate",
+        doc_md=describe_job("train_candidate"),
+        map_index_template="{{ task.options['candidate'] }}",
+        execution_timeout=budget,
+        **_use_case_arguments(use_case),
+    ).expand(options=candidates)
+    judge = use_case_job("judge_candidates", use_case)
+    refit = use_case_job("refit_recipe", use_case, execution_timeout=budget)
+    promote = use_case_job("promote_model", use_case, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    if is_refilled:
+        refill = use_case_job(
+            "build_features", use_case, reach_days=training_reach_days(use_case), options={"refill": "missing"}
+        )
+        plan >> refill >> train
+    train >> judge >> refit >> promote
+    judge >> promote
+    return plan, promote
+
+
+def training_reach_days(use_case: UseCase) -> int:
+    """Return how far before a run's night its training rows may lie: window, judging window, horizon and settlement."""
+    label, training = use_case.label, use_case.training
+    horizon = label.horizon.count * _DAYS[label.horizon.unit]
+    return int(training.window_days + training.judging_days + horizon + label.settlement_days) + 1
+
+
+@task
+def list_candidates(plan: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the options of one training per candidate of the plan."""
+    facts = plan["facts"]
+    return [{"candidate": name, "judged_from": facts["judged_from"]} for name in json.loads(facts["candidates"])]
+
+
+def _use_case_arguments(use_case: UseCase) -> dict[str, Any]:
+    return {
+        "scope": use_case.name,
+        "kind": "use_case",
+        "schedule": use_case.schedule,
+        "start": use_case.start,
+    }
