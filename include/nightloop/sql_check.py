@@ -7,6 +7,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from nightloop.fault import Fault
 
@@ -34,6 +35,7 @@ _UNORDERED = {
     "collect_set", "string_agg", "listagg", "group_concat", "approx_top_k",
 }  # fmt: skip
 _ORDER_FREE = {"sort_array", "array_sort", "size", "cardinality", "array_size", "array_max", "array_min"}
+_MULTIPLYING = {"explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer", "stack", "unnest"}
 _ROW_WISE_ONLY = (exp.Group, exp.Distinct, exp.Join, exp.Limit, exp.Where, exp.Having, exp.Window, exp.AggFunc,
                   exp.Subquery, exp.Union, exp.Explode, exp.Lateral)  # fmt: skip
 
@@ -119,7 +121,7 @@ def _check_nodes(statement: exp.Expression, file: str, contract: SqlContract) ->
             yield Fault(where, "a plain SELECT", "SELECT INTO or a sample", "remove it")
         if isinstance(node, exp.TableSample):
             yield Fault(where, "a deterministic SELECT", "TABLESAMPLE", "keep every row; sampling is chance")
-        if isinstance(node, (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Command)):
+        if isinstance(node, (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Command, exp.QueryTransform)):
             yield Fault(where, "a SELECT", node.key.upper(), "folders only read")
         if isinstance(node, (exp.Parameter, exp.Placeholder, exp.SessionParameter)):
             yield Fault(where, "fixed SQL", f"the variable {node.sql(dialect=_DIALECT)}", "write the value out")
@@ -129,6 +131,8 @@ def _check_nodes(statement: exp.Expression, file: str, contract: SqlContract) ->
             yield Fault(where, "one row out for each row in", node.key.upper(), "clean.sql only types and renames")
         if isinstance(node, exp.Func) or _is_bare_call(node):
             yield from _check_function(node, where)
+            if contract.is_row_wise and _names_of(node) & _MULTIPLYING:
+                yield Fault(where, "one row out for each row in", node.sql(dialect=_DIALECT), "keep the array")
 
 
 def _check_function(node: exp.Expression, where: str) -> Iterator[Fault]:
@@ -149,34 +153,36 @@ def _check_function(node: exp.Expression, where: str) -> Iterator[Fault]:
         yield Fault(where, "an aggregate that no order of rows changes", shown, "use max_by, min_by, max or sort_array")
 
 
-def _check_tables(statement: exp.Expression, file: str, contract: SqlContract) -> Iterator[Fault]:
+def _check_tables(statement: exp.Query, file: str, contract: SqlContract) -> Iterator[Fault]:
     views = {view.lower() for view in contract.views}
+    named = _ctes_read(statement)
+    expected = f"one of the views {_list(contract.views)}"
     for table in statement.find_all(exp.Table):
         where = f"{file}:{_line_of(table)}"
         shown = table.sql(dialect=_DIALECT)
         if isinstance(table.this, exp.Func):
-            yield Fault(where, f"one of the views {_list(contract.views)}", f"the table function {shown}", "remove it")
+            yield Fault(where, expected, f"the table function {shown}", "remove it")
         elif table.args.get("db") or table.args.get("catalog"):
-            yield Fault(where, f"one of the views {_list(contract.views)}", f"the path or table {shown}", "read a view")
+            yield Fault(where, expected, f"the path or table {shown}", "read a view")
         elif table.args.get("version") or table.args.get("when") or table.args.get("changes"):
             yield Fault(where, "a view as it is", f"time travel in {shown}", "as-of views already are in the past")
-        elif table.name.lower() not in views | _ctes_seen_by(table):
-            yield Fault(where, f"one of the views {_list(contract.views)}", table.name, "correct the name or declare it")
+        elif id(table) not in named and table.name.lower() not in views:
+            yield Fault(where, expected, table.name, "correct the name or declare it")
 
 
 def _check_columns(statement: exp.Query, file: str, contract: SqlContract) -> Iterator[Fault]:
     """Check the columns of declared views, and the output, as far as they can be told without a database."""
     views = {view.lower(): {column.lower() for column in columns} for view, columns in contract.views.items()}
+    named = _ctes_read(statement)
     for column in statement.find_all(exp.Column):
         if isinstance(column.this, exp.Star) or not column.table:
             continue
         select = column.find_ancestor(exp.Select)
         table = _table_of(select, column.table) if select is not None else None
-        known = views.get(table or "", set())
-        if table in _ctes_seen_by(column) or not known or column.name.lower() in known:
-            continue
-        where = f"{file}:{_line_of(column)}"
-        yield Fault(where, f"a column of {table}: {_list(known)}", column.name, "correct its name")
+        known = views.get(table.name.lower(), set()) if table is not None and id(table) not in named else set()
+        if table is not None and known and column.name.lower() not in known:
+            where = f"{file}:{_line_of(column)}"
+            yield Fault(where, f"a column of {table.name}: {_list(known)}", column.name, "correct its name")
     yield from _check_plain_columns(statement, file, views)
     found = list_output(statement.sql(dialect=_DIALECT), contract.views)
     if found is None:
@@ -196,7 +202,7 @@ def _check_plain_columns(statement: exp.Query, file: str, views: Mapping[str, Co
         if len(tables) != 1 or select.find(exp.CTE, exp.Subquery, exp.Lateral) or select.find_ancestor(exp.Select):
             continue
         known = set(views.get(tables[0].name.lower(), ()))
-        aliases = {str(name).lower() for name in select.named_selects}
+        aliases = {alias.alias.lower() for alias in select.find_all(exp.Alias)}
         for column in select.find_all(exp.Column):
             name = column.name.lower()
             if known and not column.table and name not in known | aliases and not _is_bare_call(column):
@@ -204,18 +210,23 @@ def _check_plain_columns(statement: exp.Query, file: str, views: Mapping[str, Co
                 yield Fault(where, f"a column of {tables[0].name}: {_list(known)}", column.name, "correct its name")
 
 
-def _table_of(select: exp.Select, alias: str) -> str | None:
+def _table_of(select: exp.Select, alias: str) -> exp.Table | None:
     sources = [select.args.get("from_") or select.args.get("from"), *(select.args.get("joins") or [])]
     for source in sources:
         table = source.this if source is not None else None
         if isinstance(table, exp.Table) and table.alias_or_name.lower() == alias.lower():
-            return table.name.lower()
+            return table
     return None
 
 
-def _ctes_seen_by(node: exp.Expression) -> set[str]:
-    root = node.root()
-    return {cte.alias.lower() for cte in root.find_all(exp.CTE)}
+def _ctes_read(statement: exp.Query) -> set[int]:
+    """Return the ids of the table nodes that name a WITH clause in their reach, and so no table of the catalog."""
+    return {
+        id(table)
+        for scope in traverse_scope(statement)
+        for table in scope.tables
+        if isinstance(scope.sources.get(table.alias_or_name), Scope)
+    }
 
 
 def _is_bare_call(node: exp.Expression) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from nightloop.asof.spine import SpineFigures
 from nightloop.asof.views import run_sql
@@ -52,9 +52,7 @@ def build_features(
     return spine.join(typed, "row_id", "left").select(*own, *declared, "night", "variant")
 
 
-def scope_sources(
-    spine: DataFrame, figures: SpineFigures, sources: Mapping[str, AsofSource]
-) -> dict[str, DataFrame]:
+def scope_sources(spine: DataFrame, figures: SpineFigures, sources: Mapping[str, AsofSource]) -> dict[str, DataFrame]:
     """Return the scoped view of every source: `row_id` and the clean columns."""
     nights = [parse_night(night) for night in sorted(figures.rows)]
     first, last = figures.first_decision or nights[0], figures.last_decision or nights[-1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from nightloop.asof.params import LabelParams, Span
 from nightloop.asof.views import run_sql
@@ -105,9 +105,7 @@ def _mature(spine: DataFrame, cohorts: Sequence[Cohort]) -> DataFrame:
     return spine.join(F.broadcast(maturities), "night")
 
 
-def _select_after(
-    matured: DataFrame, cohorts: Sequence[Cohort], source: AsofSource, params: LabelParams
-) -> DataFrame:
+def _select_after(matured: DataFrame, cohorts: Sequence[Cohort], source: AsofSource, params: LabelParams) -> DataFrame:
     """Return the events after each decision, as known when its cohort matured."""
     keys = {right: f"_key_{right}" for right in source.view.join.values()}
     needed = matured.select(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from nightloop.asof.views import run_sql
 from nightloop.asof.visible import (
@@ -73,7 +73,9 @@ def build_spine(
     decided = rows.withColumn("decision_time", F.col("decision_time").cast("timestamp"))
     row_id = F.concat_ws("@", F.concat_ws("|", *(F.col(name).cast("string") for name in entity)), _micros())
     night = F.date_format(F.col("as_of"), _NIGHT_NAME) if "as_of" in rows.columns else _derived_night(nights)
-    own = [name for name in rows.columns if name not in {"as_of", "decision_time", "row_id", "night", "variant", *entity}]
+    own = [
+        name for name in rows.columns if name not in {"as_of", "decision_time", "row_id", "night", "variant", *entity}
+    ]
     return decided.select(
         row_id.alias("row_id"),
         *entity,

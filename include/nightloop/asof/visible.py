@@ -12,7 +12,7 @@ from functools import reduce
 from operator import and_
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.window import Window
 
 from nightloop.asof.params import LookbackDays, SourceView

@@ -30,7 +30,8 @@ def decide(inputs: DecisionInputs, params: DriftParams) -> Verdict:
         or _answer_change(reading)
         or _answer_quiet(reading)
     )
-    return replace(verdict, checks=tuple(list_checks(reading)))
+    asked = {"open_request": inputs.open_request.isoformat()} if inputs.open_request else {}
+    return replace(verdict, checks=tuple(list_checks(reading)), facts={**verdict.facts, **asked})
 
 
 def _say(reading: NightReading, answer: str, reason: str, columns: tuple[str, ...] = (), **facts: str) -> Verdict:
@@ -58,8 +59,8 @@ def _answer_fall(reading: NightReading) -> Verdict | None:
     fall, champion = reading.fall, reading.inputs.champion
     if fall is None or champion is None or not fall.is_alarm or reading.is_fall_resting:
         return None
-    columns = (reading.inputs.yardstick.metric, *(shift.column for shift in reading.alarms))
-    reason = explain_fall(fall, reading.inputs.yardstick)
+    columns = (champion.yardstick.metric, *(shift.column for shift in reading.alarms))
+    reason = explain_fall(fall, champion.yardstick)
     if reading.alarms:
         reason = f"{reason}; the population changed too: {explain_shifts(reading.alarms)}"
     facts = {"cause": "performance", "since": fall.worse[0].isoformat(), "fallen_champion": str(champion.version)}

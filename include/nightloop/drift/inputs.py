@@ -1,12 +1,13 @@
 """What one decision may read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import UTC, datetime
+from typing import Protocol, Self
 
-from nightloop.drift.feed import FaultLog
-from nightloop.drift.history import History
+from nightloop.drift.feed import FaultLog, find_feed_faults
+from nightloop.drift.history import History, Profiled, build_history
+from nightloop.drift.params import DriftParams
 from nightloop.drift.past import PastVerdict
 from nightloop.drift.performance import Measured, Yardstick
 
@@ -24,11 +25,12 @@ class Matured(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """Who scores tonight: fitted as of `cut`, champion of the nights after `since`."""
+    """Who scores tonight: fitted as of `cut`, champion of the nights after `since`, held to `yardstick`."""
 
     version: int
     cut: datetime
     since: datetime
+    yardstick: Yardstick
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,26 @@ class DecisionInputs:
     as_of: datetime
     history: History
     faults: FaultLog
-    yardstick: Yardstick
     matures_at: Callable[[datetime], datetime]
     past: Sequence[PastVerdict] = ()
     metrics: Sequence[Measured] = ()
     maturity: Sequence[Matured] = ()
     champion: Champion | None = None
     open_request: datetime | None = None
+
+    @classmethod
+    def gather(
+        cls,
+        scope: str,
+        profiles: Iterable[Profiled],
+        params: DriftParams,
+        *,
+        matures_at: Callable[[datetime], datetime],
+        metrics: Sequence[Measured] = (),
+        maturity: Sequence[Matured] = (),
+    ) -> Self:
+        """Lay the ledger's rows out once for many nights; `replace` then sets what differs from night to night."""
+        history = build_history(profiles)
+        as_of = history.nights[-1] if history.nights else datetime.min.replace(tzinfo=UTC)
+        faults = find_feed_faults(history, params)
+        return cls(scope, as_of, history, faults, matures_at, metrics=metrics, maturity=maturity)

@@ -1,11 +1,14 @@
 """What earlier verdicts mean for tonight: what is acknowledged, what rests, what was reported, what falls due."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from nightloop.drift.feed import MEMORY_NIGHTS, FaultLog, FeedFault
 from nightloop.run import parse_instant
+
+DRIFT = "drift"
+DRIFT_REPLAY = "drift-replay"
 
 
 class PastVerdict(Protocol):
@@ -19,6 +22,19 @@ class PastVerdict(Protocol):
     def columns(self) -> tuple[str, ...]: ...
     @property
     def facts(self) -> Mapping[str, str]: ...
+
+
+def choose_kind(earlier: str | None, *, is_backfill: bool) -> str:
+    """Return the kind under which a verdict is kept; what a replay decided first never becomes a request by a rerun."""
+    return DRIFT_REPLAY if is_backfill or earlier == DRIFT_REPLAY else DRIFT
+
+
+def recall_open_request(earlier: PastVerdict | None, asked: Iterable[datetime], as_of: datetime) -> datetime | None:
+    """Return the request that is open in a night; a rerun sees the one that the night saw when it was decided first."""
+    if earlier is None:
+        return max((night for night in asked if night < as_of), default=None)
+    text = earlier.facts.get("open_request")
+    return parse_instant(text) if text else None
 
 
 def list_acknowledged(past: Sequence[PastVerdict]) -> list[datetime]:

@@ -1,5 +1,6 @@
 """Did the champion get worse on labels that have matured?"""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ import numpy as np
 
 from nightloop.drift.params import DriftParams
 
+_LARGER_IS_BETTER = {"roc_auc", "pr_auc", "accuracy"}
 _LEAST_QUIET = 5
 _SD_PER_MAD = 1.4826
 
@@ -37,9 +39,12 @@ class Yardstick:
     """The metric that the champion is held to, its value when it was judged, and how few positives say nothing."""
 
     metric: str
-    is_larger_better: bool
     reference: float | None
     min_positives: int = 0
+
+    @property
+    def is_larger_better(self) -> bool:
+        return self.metric in _LARGER_IS_BETTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def select_measured(
     for row in metrics:
         is_champions = row.model_version == version and row.metric == yardstick.metric and row.as_of <= as_of
         is_enough = row.rows >= params.min_rows and (row.positives is None or row.positives >= yardstick.min_positives)
-        if not (is_champions and is_enough and row.value is not None):
+        if not (is_champions and is_enough and row.value is not None and math.isfinite(row.value)):
             continue
         known = cohorts.get(row.cohort_as_of)
         if known is None or (row.as_of, row.rows) > (known.as_of, known.rows):

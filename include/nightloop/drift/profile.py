@@ -74,6 +74,15 @@ def choose_bins(frame: DataFrame, numeric: Sequence[str]) -> dict[str, tuple[flo
     return {column: place_edges(quantiles[column] or ()) for column in numeric}
 
 
+def list_empty(
+    nights: Sequence[datetime], profiles: Sequence[ColumnProfile], numeric: Sequence[str], categorical: Sequence[str]
+) -> list[ColumnProfile]:
+    """Return profiles of no rows for the nights that have none: a night that ran and was empty is evidence."""
+    empty = sorted(set(nights) - {profile.as_of for profile in profiles})
+    kinds: dict[str, Kind] = {**dict.fromkeys(numeric, "numeric"), **dict.fromkeys(categorical, "categorical")}
+    return [ColumnProfile(night, column, kind, 0, 0, (), {}) for night in empty for column, kind in kinds.items()]
+
+
 def place_edges(quantiles: Sequence[float]) -> tuple[float, ...]:
     """Return rising edges from quantiles, minimum and maximum included, with one bin as wide as the range on each side.
 

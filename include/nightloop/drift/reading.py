@@ -67,10 +67,11 @@ class NightReading:
 
     @cached_property
     def fall(self) -> PerformanceFall | None:
-        champion, yardstick = self.inputs.champion, self.inputs.yardstick
+        champion = self.inputs.champion
         if champion is None:
             return None
-        measured = select_measured(self.inputs.metrics, self.inputs.as_of, champion.version, yardstick, self.params)
+        as_of, yardstick = self.inputs.as_of, champion.yardstick
+        measured = select_measured(self.inputs.metrics, as_of, champion.version, yardstick, self.params)
         requests = [verdict.as_of for verdict in self.past if verdict.answer == "retrain"]
         return measure_fall(measured, max(requests, default=None), yardstick, self.params)
 

@@ -43,8 +43,8 @@ def list_checks(reading: NightReading) -> Iterator[Check]:
     """Yield every figure that the decision looked at; a gauge can warn, never fail."""
     for fault in reading.faults:
         yield Check(f"feed: {fault.column} {fault.kind}", "fail", fault.figure, fault.limit, str(fault))
-    if reading.fall is not None:
-        fall, words = reading.fall, f"loss of {reading.inputs.yardstick.metric} against the reference"
+    if reading.fall is not None and (champion := reading.inputs.champion):
+        fall, words = reading.fall, f"loss of {champion.yardstick.metric} against the reference"
         yield Check("performance", "fail" if fall.is_alarm else "pass", fall.loss, fall.limit, words)
     yield from _check_columns(reading)
     yield from _gauge_training(reading)

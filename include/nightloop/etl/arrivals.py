@@ -107,7 +107,7 @@ def assign_files(
             continue
         opened = calendar.preceding(as_of) + _INSTANT
         if as_of != claimed:
-            known_at = min(max(arrival.arrived_at, opened), as_of)
+            known_at = min(max(arrival.arrived_at, opened + _INSTANT), as_of)
             assigned.append(Assignment(arrival, as_of, known_at, "arrival", is_late=True))
         elif params.by == "column":
             assigned.append(Assignment(arrival, as_of, HISTORY if is_first_load else opened, "declared"))
@@ -115,6 +115,18 @@ def assign_files(
             known_by = "declared" if declared else "arrival"
             assigned.append(Assignment(arrival, as_of, declared or arrival.arrived_at, known_by))
     return assigned
+
+
+def restore_assignment(
+    arrival: Arrival, as_of: datetime, known_at: datetime, calendar: Calendar, params: KnownAt
+) -> Assignment:
+    """Return the assignment that an earlier run recorded: its file keeps its night and what is believed of it."""
+    if params.by == "column":
+        is_late = known_at > calendar.preceding(as_of) + _INSTANT
+    else:
+        is_late = params.by == "file_name" and known_at != declared_period(arrival.path, params)
+    known_by = "arrival" if is_late or params.by == "arrival" else "declared"
+    return Assignment(arrival, as_of, known_at, known_by, is_late)
 
 
 def drop_loaded(

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.window import Window, WindowSpec
+from sqlglot.tokens import Tokenizer, TokenType
 
-from nightloop.etl.typing import ORIGIN, Rule
+from nightloop.etl.typing import ORIGIN, TYPED, Rule
 from nightloop.fault import Fault, NightloopError
 
 CARRIED = "_nightloop_origin"
@@ -14,7 +15,7 @@ OUTCOME = "_outcome"
 GOOD, QUARANTINED, DUPLICATE, SUPERSEDED = "good", "quarantined", "duplicate", "superseded"
 OUTCOMES = (GOOD, QUARANTINED, DUPLICATE, SUPERSEDED)
 PROVENANCE = ("known_at", "known_by", "_file", "_row", "night", "variant")
-_SET_ASIDE = {"_file": "string", "_row": "bigint", "night": "string", "variant": "string"}
+_SET_ASIDE = {"_file", "_row", "night", "variant", "_corrupt", TYPED}
 
 
 def mark_violations(typed: DataFrame, rules: Sequence[Rule]) -> DataFrame:
@@ -34,10 +35,36 @@ def select_quarantined(marked: DataFrame) -> DataFrame:
     )
 
 
-def finish_cleaned(cleaned: DataFrame) -> DataFrame:
-    """Give clean.sql's result its provenance back: its columns, then known_at, known_by, _file, _row, night, variant."""
+def carry_origin(clean_sql: str) -> str:
+    """Add the row's origin to what clean.sql selects, whatever it selects.
+
+    >>> carry_origin("SELECT id FROM raw")
+    'SELECT id , _origin AS _nightloop_origin FROM raw'
+
+    Raises:
+        NightloopError: there is no FROM at the top of the query.
+    """
+    depth = 0
+    for token in Tokenizer(dialect="spark").tokenize(clean_sql):
+        depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(token.token_type, 0)
+        if token.token_type == TokenType.FROM and depth == 0:
+            return f"{clean_sql[: token.start]}, {ORIGIN} AS {CARRIED} {clean_sql[token.start :]}"
+    raise NightloopError(Fault("clean.sql", "SELECT … FROM raw", "no FROM", "write one SELECT over `raw`"))
+
+
+def finish_cleaned(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """Give clean.sql's result its provenance back: its columns, then known_at, known_by, _file, _row, night, variant.
+
+    `_typed` holds the typed raw row, for the suite that is judged on it.
+
+    Raises:
+        NightloopError: a key column is not selected.
+    """
     own = [name for name in cleaned.columns if name not in {CARRIED, ORIGIN, "known_at"}]
-    carried = [F.col(f"{CARRIED}.{name}").alias(name) for name in PROVENANCE]
+    missing = [key for key in keys if key not in own]
+    if missing:
+        raise NightloopError(Fault("columns of clean.sql", ", ".join(keys), ", ".join(own), "select the key columns"))
+    carried = [F.col(f"{CARRIED}.{name}").alias(name) for name in (*PROVENANCE, TYPED)]
     return cleaned.select(*own, *carried)
 
 
@@ -47,7 +74,9 @@ def classify_versions(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
     A row equal to the one that won, or to the version before it, is a duplicate and not a version; another one is
     superseded.
     """
-    content = F.struct(*(name for name in cleaned.columns if name not in {*PROVENANCE, *keys}), F.lit(0).alias("_"))
+    content = F.struct(
+        *(name for name in cleaned.columns if name not in {*PROVENANCE, *keys, TYPED}), F.lit(0).alias("_")
+    )
     record = Window.partitionBy("night", "variant", *keys)
     at_once = record.partitionBy("night", "variant", *keys, "known_at").orderBy("_file", "_row")
     order: WindowSpec = record.orderBy("known_at", "_file", "_row")
@@ -67,10 +96,9 @@ def classify_versions(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
 
 
 def join_outcomes(classified: DataFrame, quarantined: DataFrame) -> DataFrame:
-    """Return all outcomes in one frame, to be written and counted in one pass: `clean` and `aside` structs."""
-    clean = classified.select(
-        OUTCOME, "night", "variant", F.struct(*(name for name in classified.columns if name != OUTCOME)).alias("clean")
-    )
+    """Return all outcomes in one frame, to be written and counted in one pass: `clean`, `typed`, `aside`."""
+    own = [name for name in classified.columns if name not in {OUTCOME, TYPED}]
+    clean = classified.select(OUTCOME, "night", "variant", F.struct(*own).alias("clean"), F.col(TYPED).alias("typed"))
     aside = quarantined.select(
         F.lit(QUARANTINED).alias(OUTCOME), "night", "variant", F.struct(*quarantined.columns).alias("aside")
     )

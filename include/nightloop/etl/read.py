@@ -1,13 +1,13 @@
 """From files to raw rows: every column as text, with file, row number, arrival and the instant it was known."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.types import StringType, StructField, StructType
 from pyspark.sql.window import Window
 
@@ -35,23 +35,30 @@ class RawFile:
     schema: FileSchema
 
 
-def read_files(spark: SparkSession, files: Sequence[RawFile], variant: str, params: ReadParams) -> DataFrame:
+def read_files(
+    spark: SparkSession,
+    files: Sequence[RawFile],
+    variant: str,
+    params: ReadParams,
+    treat: Callable[[DataFrame], DataFrame] = lambda rows: rows,
+) -> DataFrame:
     """Return one row per line or record of the files: the contract's columns as text, provenance, night, variant.
 
     A line that cannot be parsed has `_corrupt` true and all its columns null. `_row` counts from 1 in file order.
+    `treat` sees the rows first, before any of them is shuffled: no personal datum reaches a disk.
     """
     groups: dict[tuple[str, ...], list[RawFile]] = defaultdict(list)
     for file in files:
         groups[file.schema.columns if params.format != "jsonl" else ()].append(file)
-    frames = [_read_group(spark, group, params) for group in groups.values()]
-    rows = reduce(DataFrame.unionByName, frames)
+    rows = treat(reduce(DataFrame.unionByName, (_read_group(spark, group, params) for group in groups.values())))
     origin = _origin_frame(spark, files, variant)
     numbered = rows.join(F.broadcast(origin), _ADDRESS).withColumn(
         "_row", F.row_number().over(Window.partitionBy("_file").orderBy("_order")).cast("bigint")
     )
     known_at, known_by = _known(params.known_at)
     marked = numbered.withColumns({"known_at": known_at, "known_by": known_by})
-    return marked.select(*params.columns, *PROVENANCE, "night", "variant")
+    kept = [name for name in params.columns if name in rows.columns]
+    return marked.select(*kept, *PROVENANCE, "night", "variant")
 
 
 def _read_group(spark: SparkSession, files: Sequence[RawFile], params: ReadParams) -> DataFrame:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from nightloop.etl.params import Column as ColumnParams
 from nightloop.etl.params import ReadParams
@@ -11,6 +11,11 @@ from nightloop.etl.params import ReadParams
 Rule = tuple[str, Column]
 
 ORIGIN = "_origin"
+TYPED = "_typed"
+_RAW_PROVENANCE = (
+    "_file string, _row bigint, _checksum string, _arrived_at timestamp, known_at timestamp, known_by string, "
+    "_corrupt boolean, _extra string, night string, variant string"
+)
 _FUTURE = "INTERVAL 31 DAYS"
 
 
@@ -29,7 +34,14 @@ def type_rows(raw: DataFrame, columns: Mapping[str, ColumnParams]) -> DataFrame:
     Beside the typed columns stand `known_at` and `_origin`: the raw row as it was, for rules and provenance.
     """
     typed = [_cast(name, column).alias(name) for name, column in columns.items()]
-    return raw.select(*typed, *([] if "known_at" in columns else ["known_at"]), F.struct("*").alias(ORIGIN))
+    origin = F.struct("*", F.struct(*typed).alias(TYPED)).alias(ORIGIN)
+    return raw.select(*typed, *([] if "known_at" in columns else ["known_at"]), origin)
+
+
+def empty_raw(spark: SparkSession, params: ReadParams, treated: Mapping[str, str]) -> DataFrame:
+    """Return raw rows of a source that has received none, so that its tables exist from its first night on."""
+    texts = [f"`{name}` string" for name in params.columns if treated.get(name) != "drop"]
+    return spark.createDataFrame([], ", ".join([*texts, _RAW_PROVENANCE]))
 
 
 def type_rules(columns: Mapping[str, ColumnParams], keys: Sequence[str]) -> list[Rule]:

@@ -39,7 +39,9 @@ def judge(frame: DataFrame, suite: Suite, subject: str = "partition") -> Verdict
         return Verdict(subject, "pass", "the suite has no expectation on the partition")
     results = _validate(frame, expectations)
     faults = [
-        Fault(f"suite of {subject}, {name_rule(expectation)}", "an expectation that can be evaluated", message, "mend it")
+        Fault(
+            f"suite of {subject}, {name_rule(expectation)}", "an expectation that can be evaluated", message, "mend it"
+        )
         for expectation, result in zip(expectations, results, strict=True)
         if (message := _find_exception(result))
     ]

@@ -6,7 +6,7 @@ from operator import or_
 from typing import Any
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from nightloop.fault import Fault, NightloopError
 from nightloop.quality.params import Expectation, Suite

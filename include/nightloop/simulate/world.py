@@ -65,7 +65,7 @@ class SimulationReport:
         return sum(int(getattr(night, count)) for night in self.nights if night.source == source)
 
 
-def simulate(  # noqa: PLR0913 - the orders of a world, all by name
+def simulate(
     use_case: UseCase,
     spark: "SparkSession",
     landing: str | Path,
@@ -97,7 +97,8 @@ def simulate(  # noqa: PLR0913 - the orders of a world, all by name
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     reports: list[SourceNight] = []
     for feed in world.feeds:
-        files = [file for night in sorted(nights) if plan.exists(night) for file in feed.plan_files(plan, night)]
+        planned = [file for night in sorted(nights) if plan.exists(night) for file in feed.plan_files(plan, night)]
+        files = [file for file in planned if file.portions or not file.is_late]
         if files:
             rows = _write_feed(spark, feed, plan, files, folder, Draw(seed))
             reports.extend(_report(feed, files, rows))
@@ -113,7 +114,8 @@ def _find_world(use_case: UseCase) -> World:
 
 def _find_folder(landing: str | Path) -> Path:
     if "://" in str(landing):
-        raise NightloopError(Fault("NIGHTLOOP_LANDING", "a folder of this machine", str(landing), "simulate there, then copy"))
+        found = str(landing)
+        raise NightloopError(Fault("landing zone", "a folder of this machine", found, "simulate there, then copy"))
     return Path(landing)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.types import StructType
 
 from nightloop.dataset import DatasetRef
@@ -94,6 +94,17 @@ class Lake:
             rows = rows.where(F.col("night") <= format_night(last))
         return rows
 
+    def read_or_none(self, ref: DatasetRef, variant: str, nights: Sequence[datetime]) -> DataFrame | None:
+        """Return the rows of exactly these nights; None where the table does not exist."""
+        if not self.exists(ref):
+            return None
+        return self.read(ref, variant).where(F.col("night").isin([format_night(night) for night in nights]))
+
+    def holds(self, ref: DatasetRef, replay: Replay) -> bool:
+        """Tell whether the table has rows for a night of the replay."""
+        rows = self.read_or_none(ref, replay.variant, replay.nights)
+        return rows is not None and bool(rows.limit(1).count())
+
     def stage(self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int) -> DataFrame:
         """Write the frame beside the tables and return it read back: it is computed once, whatever is asked of it."""
         path = self._stage_path(ref, replay, token)
@@ -113,6 +124,7 @@ class Lake:
         *,
         schema: StructType | None = None,
         min_rows: int = 1,
+        max_rows: int | None = None,
         may_add_columns: bool = False,
     ) -> Commit:
         """Replace the replay's nights of one table in one Delta commit.
@@ -123,27 +135,21 @@ class Lake:
 
         Raises:
             NightloopError: the schema differs, or there are fewer rows than `min_rows` (an empty frame would delete
-                the nights).
+                the nights), or more than `max_rows`.
             FencedError: a newer attempt has committed these nights; this attempt's write did not count.
         """
         fields = _checked_order(frame.schema, self._expected_schema(ref, schema), ref, may_add_columns=may_add_columns)
         rows = frame.count()
-        if rows < min_rows:
-            raise NightloopError(
-                Fault(
-                    f"publishing {ref} for {replay.run_key}",
-                    f"at least {min_rows} rows",
-                    f"{rows}",
-                    "an empty frame would delete the nights; look at the job's input",
-                )
-            )
+        _check_rows(rows, min_rows, max_rows, f"publishing {ref} for {replay.run_key}")
         self._create(ref, frame.select(*fields))
         self._overwrite(frame.select(*fields), ref, replay, token, may_add_columns=may_add_columns)
         return Commit(ref, self._verify(ref, replay, token), rows)
 
     def content_hash(self, ref: DatasetRef, nights: Sequence[datetime], variant: str = MAIN_VARIANT) -> str:
         """Return a digest of the nights' rows that no order of rows, files or columns changes; `*_wall` is left out."""
-        rows = self.read(ref, variant).where(F.col("night").isin([format_night(night) for night in nights]))
+        rows = self.read_or_none(ref, variant, nights)
+        if rows is None:
+            return ""
         columns = sorted(column for column in rows.columns if not column.endswith("_wall"))
         document = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
         digits = F.conv(F.substring(F.sha2(document, 256), 1, 15), 16, 10).cast("decimal(38,0)")
@@ -235,6 +241,14 @@ class Lake:
 
         bucket, _, prefix = path.partition("://")[2].partition("/")
         boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/").delete()
+
+
+def _check_rows(rows: int, min_rows: int, max_rows: int | None, where: str) -> None:
+    if rows < min_rows:
+        remedy = "an empty frame would delete the nights; look at the job's input"
+        raise NightloopError(Fault(where, f"at least {min_rows} rows", f"{rows}", remedy))
+    if max_rows is not None and rows > max_rows:
+        raise NightloopError(Fault(where, f"at most {max_rows} rows", f"{rows}", "the query returns a row twice"))
 
 
 def _partition_condition(replay: Replay) -> str:

@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import pyarrow as pa
 from sqlalchemy import Connection, Engine, Table, and_, delete, func, insert, select
@@ -31,8 +31,8 @@ from nightloop.stores.warehouse_schema import (
 from nightloop.stores.warehouse_views import VIEWS, create_views, drop_views
 from nightloop.verdict import Verdict
 
-Rows = pa.Table | Iterable[pa.RecordBatch]
-RunKeys = RunKey | Sequence[RunKey]
+Rows: TypeAlias = "pa.Table | Iterable[pa.RecordBatch]"
+RunKeys: TypeAlias = RunKey | Sequence[RunKey]
 
 
 class Warehouse:

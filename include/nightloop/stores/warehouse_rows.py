@@ -14,6 +14,7 @@ from nightloop.stores.columns import Instant
 from nightloop.stores.ledger.rows import MetricRow
 
 INSTANT = pa.timestamp("us", "UTC")
+Given = dict[str, str | datetime]
 _LAKE_NAMES = {"as_of": "night", "cohort_as_of": "cohort", "entity_key": "row_id"}
 
 
@@ -28,7 +29,7 @@ def fit_batches(
     Raises:
         NightloopError: a column is missing, or a row belongs to none of the run keys.
     """
-    given = {"use_case": run_keys[0].scope, "variant": run_keys[0].variant, "loaded_wall": loaded_wall}
+    given: Given = {"use_case": run_keys[0].scope, "variant": run_keys[0].variant, "loaded_wall": loaded_wall}
     if len(run_keys) == 1:
         given["as_of"] = run_keys[0].as_of
     for batch in batches:
@@ -74,9 +75,7 @@ def performance_table(rows: Sequence[MetricRow]) -> pa.Table:
     )
 
 
-def _fit_column(
-    batch: pa.RecordBatch, name: str, kind: TypeEngine[object], given: dict[str, str | datetime]
-) -> pa.Array:
+def _fit_column(batch: pa.RecordBatch, name: str, kind: TypeEngine[object], given: Given) -> pa.Array:
     target = _arrow_type(kind)
     if name in batch.schema.names and name not in ("use_case", "variant", "loaded_wall"):
         fitted = batch.column(name).cast(target)
@@ -96,7 +95,7 @@ def _arrow_type(kind: TypeEngine[object]) -> pa.DataType:
     return pa.float64() if isinstance(kind, Float) else pa.string()
 
 
-def _assert_columns(batch: pa.RecordBatch, table: Table, given: dict[str, str | datetime]) -> None:
+def _assert_columns(batch: pa.RecordBatch, table: Table, given: Given) -> None:
     found = {*batch.schema.names, *given}
     names = [column.name for column in table.columns]
     missing = [name for name in names if name not in found and _LAKE_NAMES.get(name) not in found]

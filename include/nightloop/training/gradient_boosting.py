@@ -5,6 +5,7 @@ threshold to the other side; rounding them down is exact for float32 inputs.
 """
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ _PATIENCE = 20
 _ROWS_PER_LEAF_LEAST = 20
 _RARE_ROWS_PER_LEAF = 3
 _RARE_ROWS_PER_SPLIT = 40
+_CELLS_PER_THREAD = 500_000
 
 
 def fit_gradient_boosting(problem: Problem, whole: Matrix, choosing: Choosing | Choices) -> Fitted:
@@ -40,6 +42,7 @@ def fit_gradient_boosting(problem: Problem, whole: Matrix, choosing: Choosing | 
 
 def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | None) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     is_regression = problem.task == "regression"
     least, leaves = _tree_size(problem, matrix)
@@ -56,18 +59,14 @@ def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | Non
         tol=0.0,
         random_state=problem.seed,
     )
+    held_out = {} if choose is None else {
+        "X_val": choose.features,
+        "y_val": choose.targets if is_regression else choose.targets.astype(int),
+        "sample_weight_val": choose.weights,
+    }
     targets = matrix.targets if is_regression else matrix.targets.astype(int)
-    if choose is None:
-        return model.fit(matrix.features, targets, sample_weight=matrix.weights)
-    expected = choose.targets if is_regression else choose.targets.astype(int)
-    return model.fit(
-        matrix.features,
-        targets,
-        sample_weight=matrix.weights,
-        X_val=choose.features,
-        y_val=expected,
-        sample_weight_val=choose.weights,
-    )
+    with threadpool_limits(max(1, min(os.cpu_count() or 1, matrix.features.size // _CELLS_PER_THREAD))):
+        return model.fit(matrix.features, targets, sample_weight=matrix.weights, **held_out)
 
 
 def _tree_size(problem: Problem, matrix: Matrix) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Registered models, who is champion from which night on, and the audit of every change."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -61,11 +61,10 @@ class ModelRecords(LedgerPart):
         """
         with writing(self._engine, f"champion/{scope}") as connection:
             _find_model(connection, scope, version)
-            before = _last_change(connection, scope, decided_as_of)
-            if before == ChampionRow(scope, version, before and before.from_version, decided_as_of, decided_by, why):
-                return
-            change = ChampionRow(scope, version, before and before.version, decided_as_of, decided_by, why)
-            connection.execute(insert(champion_changes).values(asdict(change)))
+            last = _last_change(connection, scope, decided_as_of)
+            change = ChampionRow(scope, version, last.version if last else None, decided_as_of, decided_by, why)
+            if last is None or last != replace(change, from_version=last.from_version):
+                connection.execute(insert(champion_changes).values(asdict(change)))
 
     def champion_history(self, scope: str) -> list[ChampionRow]:
         """Return every change of champion in the order in which they hold."""

@@ -27,9 +27,9 @@ class MonitoringRecords(LedgerPart):
     def counts(self, scope: str, first: datetime, last: datetime, variant: str = MAIN_VARIANT) -> list[CountsRow]:
         """Return the counts of every night and job, oldest night first."""
         query = current_rows(counts, (*RUN_KEY, "job"), nights_within(counts, scope, first, last, variant))
-        key = itemgetter("scope", "as_of", "variant", "job", "token")
-        rows = sorted(self._fetch(query), key=lambda row: (key(row), row["name"]))
-        return [CountsRow(*group, {row["name"]: row["count"] for row in found}) for group, found in groupby(rows, key)]
+        rows = sorted(self._fetch(query), key=itemgetter("as_of", "job", "name"))
+        nights = [list(found) for _, found in groupby(rows, itemgetter("as_of", "job"))]
+        return [row_as(CountsRow, found[0], counts={row["name"]: row["count"] for row in found}) for found in nights]
 
     def write_checks(self, run_key: RunKey, token: int, dataset: str, outcomes: Sequence[Check]) -> None:
         base = {**key_of(run_key), "dataset": dataset, "token": token}

@@ -1,0 +1,61 @@
+"""The one frame that `clean_source` stages: etl, the folder's clean.sql and the row rules of its suite together."""
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+from nightloop.asof.views import run_sql
+from nightloop.etl.clean import (
+    GOOD,
+    OUTCOME,
+    carry_origin,
+    classify_versions,
+    count_outcomes,
+    finish_cleaned,
+    join_outcomes,
+    mark_violations,
+    select_quarantined,
+)
+from nightloop.etl.typing import empty_raw, type_rows, type_rules, typed_columns
+from nightloop.quality.rules import compile_row_rules
+from nightloop.source import Source
+
+
+def build_outcomes(spark: SparkSession, received: DataFrame | None, source: Source) -> DataFrame:
+    """Return every raw row once with `_outcome`; `clean`, `typed` and `aside` hold what is published of it.
+
+    Raises:
+        NightloopError: the suite or clean.sql is wrong.
+    """
+    treated = {name: treatment.treatment for name, treatment in source.pii.items()}
+    columns = typed_columns(source.read, treated)
+    raw = empty_raw(spark, source.read, treated) if received is None else received
+    rules = [*type_rules(columns, source.keys), *compile_row_rules(source.suite)]
+    marked = mark_violations(type_rows(raw, columns), rules)
+    good = marked.where(F.size("_rules") == 0).drop("_rules")
+    cleaned = finish_cleaned(run_sql(carry_origin(source.clean_sql), {"raw": good}, "clean.sql"), source.keys)
+    return join_outcomes(classify_versions(cleaned, source.keys), select_quarantined(marked))
+
+
+def count_rows(staged: DataFrame, received: DataFrame | None, nights: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Count received rows in raw and every outcome in the staged frame, in one job; the law between them is asserted.
+
+    Raises:
+        NightloopError: received = good + quarantined + duplicate + superseded does not hold.
+    """
+    outcomes = staged.groupBy("night", F.col(OUTCOME).alias("outcome")).count()
+    if received is not None:
+        arrived = received.groupBy("night").count().select("night", F.lit("received").alias("outcome"), "count")
+        outcomes = outcomes.unionByName(arrived)
+    return count_outcomes([(row["night"], row["outcome"], row["count"]) for row in outcomes.collect()], nights)
+
+
+def select_clean(staged: DataFrame) -> DataFrame:
+    """Return the rows to publish under `clean`."""
+    return staged.where(F.col(OUTCOME) == GOOD).select("clean.*")
+
+
+def select_typed(staged: DataFrame) -> DataFrame:
+    """Return the good rows as the suite judges them: typed raw columns."""
+    return staged.where(F.col(OUTCOME) == GOOD).select("typed.*")

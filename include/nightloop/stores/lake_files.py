@@ -1,0 +1,52 @@
+"""Read the lake without Spark, by delta-rs and Arrow: for jobs that only stream rows to somewhere else."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.dataset
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from nightloop.dataset import DatasetRef
+from nightloop.fault import Fault, NightloopError
+from nightloop.run import Replay, format_night
+
+BATCH_ROWS = 65_536
+
+
+class LakeRows:
+    """Rows of some nights of one table, all of one version."""
+
+    def __init__(self, dataset: "pyarrow.dataset.Dataset", condition: "pyarrow.dataset.Expression") -> None:
+        self._dataset = dataset
+        self._condition = condition
+
+    def count(self) -> int:
+        return int(self._dataset.count_rows(filter=self._condition))
+
+    def stream(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows batch by batch; memory does not grow with them."""
+        yield from self._dataset.to_batches(columns=list(columns), filter=self._condition, batch_size=BATCH_ROWS)
+
+
+class LakeFiles:
+    """The lake below one root, a path or an address of an object store."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def open(self, ref: DatasetRef, replay: Replay) -> LakeRows:
+        """Pin the newest version of a table and return its rows of the replay's nights.
+
+        Raises:
+            NightloopError: there is no such table.
+        """
+        try:
+            table = DeltaTable(f"{self._root}/{ref.path}")
+        except TableNotFoundError:
+            remedy = "run the job that writes it first"
+            raise NightloopError(Fault(f"lake table {ref}", "a Delta table", "none", remedy)) from None
+        partition = pyarrow.dataset.field
+        nights = [format_night(night) for night in replay.nights]
+        condition = partition("night").isin(nights) & (partition("variant") == replay.variant)
+        return LakeRows(table.to_pyarrow_dataset(), condition)

@@ -1,0 +1,283 @@
+"""Hold every folder to its contract and to its neighbours, and report all faults at once."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from nightloop.fault import Fault, NightloopError
+from nightloop.folders import (
+    Document,
+    list_folders,
+    read_document,
+    read_source,
+    read_use_case,
+)
+from nightloop.quality.params import Suite
+from nightloop.source import Source
+from nightloop.sql_check import SqlContract, check_condition, check_sql, list_output
+from nightloop.use_case import UseCase
+
+SCHEMAS: Mapping[str, type[BaseModel]] = {"source": Source, "use_case": UseCase, "suite": Suite}
+_ADDED_TO_RAW = ("known_at",)
+_ADDED_TO_CLEAN = ("known_at", "known_by", "_file", "_row")
+_METRICS = {
+    "binary": {"roc_auc", "pr_auc", "log_loss", "brier", "accuracy"},
+    "multiclass": {"log_loss", "accuracy"},
+    "regression": {"rmse", "mae"},
+}
+_EXPECTATION = re.compile(r"expect_[a-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder whose entries are typed, with the lines of its YAML."""
+
+    path: Path
+    main: Document
+
+    def where(self, *path: str | int) -> str:
+        return self.main.where(path)
+
+
+def validate_folders(folders: Sequence[Path]) -> list[Fault]:
+    """Return every fault of every folder below `sources/` and `use_cases/`; nothing when all may run.
+
+    A folder that cannot be read at all is not held against its neighbours as well.
+    """
+    faults: list[Fault] = []
+    sources: dict[str, Source] = {}
+    broken: set[str] = set()
+    for path in list_folders("sources", folders):
+        try:
+            sources[path.name] = read_source(path)
+        except NightloopError as error:
+            faults.extend(error.faults)
+            broken.add(path.name)
+        else:
+            faults.extend(_check_source(_Folder(path, read_document(path / "source.yaml")), sources[path.name]))
+    for path in list_folders("use_cases", folders):
+        try:
+            use_case = read_use_case(path)
+        except NightloopError as error:
+            faults.extend(error.faults)
+        else:
+            folder = _Folder(path, read_document(path / "use_case.yaml"))
+            faults.extend(_check_use_case(folder, use_case, sources, broken))
+    return faults
+
+
+def export_schemas() -> dict[str, str]:
+    """Return the JSON Schema of each kind of YAML, by file name, as editors read them."""
+    return {f"{name}.schema.json": _export_schema(name, model) for name, model in SCHEMAS.items()}
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the JSON Schemas into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in export_schemas().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _check_source(folder: _Folder, source: Source) -> Iterator[Fault]:
+    raw = _raw_columns(source)
+    clean_file = str(folder.path / "clean.sql")
+    keys = tuple(key for key in source.keys if key not in _ADDED_TO_CLEAN)
+    yield from check_sql(source.clean_sql, clean_file, SqlContract({"raw": (*raw, *_ADDED_TO_RAW)}, keys, True))
+    clean = list_output(source.clean_sql, {"raw": raw})
+    known = None if clean is None else {*clean, *_ADDED_TO_CLEAN}
+    if known is not None and source.event_time not in known:
+        yield _unknown(folder.where("event_time"), "a column of clean.sql", known, source.event_time)
+    if source.tombstone is not None:
+        yield from check_condition(source.tombstone, folder.where("tombstone"), known or ())
+    for column in source.pii:
+        if column not in source.columns:
+            yield _unknown(folder.where("pii", column), "a declared column", source.columns, column)
+    for column in source.ignored_columns:
+        if column in source.columns:
+            yield Fault(folder.where("ignored_columns"), "columns that are not declared", column, "remove one of the two")
+    yield from _check_known_at(folder, source)
+    suite = read_document(folder.path / "suite.yaml")
+    yield from _check_suite(suite, source.suite, None if known is None else {*known, *raw})
+
+
+def _check_known_at(folder: _Folder, source: Source) -> Iterator[Fault]:
+    rule = source.known_at
+    if rule.by == "column":
+        column = source.columns.get(rule.column or "")
+        if column is None:
+            found = rule.column or "nothing"
+            yield _unknown(folder.where("known_at", "column"), "a declared date or timestamp", source.columns, found)
+        elif column.type not in {"date", "timestamp"}:
+            where = folder.where("known_at", "column")
+            yield Fault(where, "a date or timestamp column", f"{rule.column} of type {column.type}", "choose another")
+        if rule.column in source.pii:
+            yield Fault(folder.where("known_at", "column"), "a column that stays as it is", f"PII {rule.column}", "choose another")
+    elif rule.column is not None or rule.truncated_to is not None:
+        yield Fault(folder.where("known_at"), "`column` and `truncated_to` only with `by: column`", rule.by, "remove them")
+    if rule.by == "file_name":
+        yield from _check_pattern(folder, rule.pattern)
+    elif rule.pattern is not None:
+        yield Fault(folder.where("known_at", "pattern"), "`pattern` only with `by: file_name`", rule.by, "remove it")
+
+
+def _check_pattern(folder: _Folder, pattern: str | None) -> Iterator[Fault]:
+    where = folder.where("known_at", "pattern")
+    expected = "a regular expression with the groups year, month and optionally day"
+    try:
+        groups = set(re.compile(pattern or "").groupindex)
+    except re.error as error:
+        yield Fault(where, expected, f"{pattern!r}: {error}", r"e.g. `(?P<year>\d{4})-(?P<month>\d{2})`")
+        return
+    if not {"year", "month"} <= groups <= {"year", "month", "day"}:
+        yield Fault(where, expected, repr(pattern), r"e.g. `(?P<year>\d{4})-(?P<month>\d{2})`")
+
+
+def _check_use_case(
+    folder: _Folder, use_case: UseCase, sources: Mapping[str, Source], broken: set[str]
+) -> Iterator[Fault]:
+    for name in use_case.sources:
+        if name not in sources and name not in broken:
+            yield _unknown(folder.where("sources", name), "a source", sources, name)
+    clean = {name: _clean_columns(sources.get(name)) for name in use_case.sources}
+    yield from _check_spine(folder, use_case, clean)
+    yield from _check_features(folder, use_case, clean)
+    yield from _check_label(folder, use_case, clean)
+    yield from _check_limits(folder, use_case)
+
+
+def _check_spine(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[str, ...]]) -> Iterator[Fault]:
+    views: dict[str, tuple[str, ...]] = {"nights": ("as_of", "previous_as_of")}
+    for name, columns in clean.items():
+        seen = (*columns, "as_of") if columns else ()
+        views |= {name: seen, f"{name}_new": seen}
+    contract = SqlContract(views, (*use_case.entity, "decision_time"))
+    yield from check_sql(use_case.spine_sql, str(folder.path / "spine.sql"), contract)
+    spine = list_output(use_case.spine_sql, views)
+    if spine is None:
+        return
+    for name, source in use_case.sources.items():
+        for column, to in source.join.items():
+            where = folder.where("sources", name, "join", column)
+            if clean.get(name) and column not in clean[name]:
+                yield _unknown(where, f"a column of the clean table {name}", clean[name], column)
+            if to not in spine:
+                yield _unknown(where, "a column of spine.sql", spine, to)
+    for index, column in enumerate(use_case.protected):
+        if column not in spine:
+            yield _unknown(folder.where("protected", index), "a column of spine.sql", spine, column)
+
+
+def _check_features(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[str, ...]]) -> Iterator[Fault]:
+    views = _scoped_views(use_case, clean, "")
+    file = str(folder.path / "features.sql")
+    yield from check_sql(use_case.features_sql, file, SqlContract(views, ("row_id", *use_case.features.names)))
+    output = list_output(use_case.features_sql, views)
+    names = list(use_case.features.names)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Fault(folder.where("features"), "each feature once", f"`{name}` twice", "remove one")
+    if not names:
+        yield Fault(folder.where("features"), "at least one feature", "none", "name the columns of features.sql")
+    for name in use_case.protected:
+        if name in names or (output is not None and name in output):
+            where = folder.where("protected", use_case.protected.index(name))
+            yield Fault(where, "protected attributes in the spine only", f"`{name}` in features.sql", "remove it there")
+    suite = read_document(folder.path / "suite.yaml")
+    spine = list_output(use_case.spine_sql, {})
+    known = None if output is None or spine is None else {*output, *spine}
+    yield from _check_suite(suite, use_case.suite, known)
+
+
+def _check_label(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[str, ...]]) -> Iterator[Fault]:
+    views = _scoped_views(use_case, clean, "_after")
+    yield from check_sql(use_case.label_sql, str(folder.path / "label.sql"), SqlContract(views, ("row_id", "label")))
+    if use_case.label.observed_when is not None:
+        output = list_output(use_case.label_sql, views) or ()
+        yield from check_condition(use_case.label.observed_when, folder.where("label", "observed_when"), output)
+
+
+def _check_limits(folder: _Folder, use_case: UseCase) -> Iterator[Fault]:
+    known = _METRICS[use_case.task]
+    if use_case.promotion.metric not in known:
+        where = folder.where("promotion", "metric")
+        yield _unknown(where, f"a metric of a {use_case.task} task", known, use_case.promotion.metric)
+    for metric in use_case.promotion.floors:
+        if metric not in known:
+            yield _unknown(folder.where("promotion", "floors", metric), f"a metric of a {use_case.task} task", known, metric)
+    for attribute in use_case.promotion.fairness:
+        if attribute not in use_case.protected:
+            where = folder.where("promotion", "fairness", attribute)
+            yield _unknown(where, "a protected attribute", use_case.protected, attribute)
+    if use_case.task != "binary" and (use_case.scoring.costs or use_case.scoring.threshold):
+        yield Fault(folder.where("scoring"), f"no threshold and no costs for a {use_case.task} task", "one", "remove it")
+    names = [recipe.name for recipe in use_case.training.candidates]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Fault(folder.where("training", "candidates"), "each recipe once", f"`{name}` twice", "remove one")
+    if use_case.training.judging_days >= use_case.training.window_days:
+        found = f"{use_case.training.judging_days} of {use_case.training.window_days} days"
+        yield Fault(folder.where("training", "judging_days"), "less than window_days", found, "judge on less")
+
+
+def _check_suite(document: Document, suite: Suite, known: set[str] | None) -> Iterator[Fault]:
+    for index, expectation in enumerate(suite.expectations):
+        if not _EXPECTATION.fullmatch(expectation.expect):
+            where = document.where(("expectations", index, "expect"))
+            yield Fault(where, "a name like expect_column_values_to_be_between", expectation.expect, "correct it")
+        columns = [expectation.kwargs.get(name) for name in ("column", "column_A", "column_B")]
+        for column in [column for column in columns if isinstance(column, str)]:
+            if known is not None and column not in known:
+                yield _unknown(document.where(("expectations", index, "kwargs", "column")), "a column", known, column)
+
+
+def _scoped_views(use_case: UseCase, clean: Mapping[str, tuple[str, ...]], suffix: str) -> dict[str, tuple[str, ...]]:
+    views = {f"{name}{suffix}": ("row_id", *columns) if columns else () for name, columns in clean.items()}
+    return {"spine": _spine_columns(use_case), **views}
+
+
+def _spine_columns(use_case: UseCase) -> tuple[str, ...]:
+    output = list_output(use_case.spine_sql, {})
+    return () if output is None else tuple(dict.fromkeys(("row_id", "as_of", "night", *output)))
+
+
+def _raw_columns(source: Source) -> tuple[str, ...]:
+    dropped = {column for column, treatment in source.pii.items() if treatment.treatment == "drop"}
+    return tuple(column for column in source.columns if column not in dropped)
+
+
+def _clean_columns(source: Source | None) -> tuple[str, ...]:
+    """Return the columns of a clean table, or none where they cannot be told."""
+    output = None if source is None else list_output(source.clean_sql, {"raw": _raw_columns(source)})
+    return () if output is None else (*output, *_ADDED_TO_CLEAN)
+
+
+def _unknown(where: str, expected: str, known: Any, found: str) -> Fault:
+    return Fault(where, f"{expected}: {', '.join(sorted(known)) or 'there is none'}", found, "correct the name")
+
+
+def _export_schema(name: str, model: type[BaseModel]) -> str:
+    """Describe what a person writes: spans are text, and what stands in other files is left out."""
+    schema = model.model_json_schema(mode="validation")
+    for hidden in [field for field, info in model.model_fields.items() if info.exclude]:
+        schema["properties"].pop(hidden)
+        schema["required"] = [required for required in schema["required"] if required != hidden]
+    definitions = schema.get("$defs", {})
+    if "Span" in definitions:
+        definitions["Span"] = {"type": "string", "pattern": r"^\d+ (hour|day|month)s?$", "description": "e.g. 12 months"}
+    schema["$defs"] = _reach(schema, definitions)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"nightloop {name}"
+    return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _reach(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the definitions that the schema refers to, directly or through others."""
+    text = json.dumps({key: value for key, value in schema.items() if key != "$defs"})
+    reached: dict[str, Any] = {}
+    while new := [key for key in definitions if key not in reached and f'"#/$defs/{key}"' in text]:
+        reached |= {key: definitions[key] for key in new}
+        text = json.dumps(list(reached.values()))
+    return reached

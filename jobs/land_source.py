@@ -1,0 +1,67 @@
+"""Load a source's landed files into its raw table.
+
+Reads the landing zone and the ledger's manifest. Writes one Delta commit of `raw/<source>`, the manifest, counts and
+checks. Fails on a file whose columns are not the contract's, on a file that cannot be read, and on a recorded file
+that has disappeared before its night closed. A night without files writes nothing and deletes nothing.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from nightloop.dataset import DatasetRef
+from nightloop.intake import LandedLoad, load_checks, plan_load
+from nightloop.job import JobContext, run_job
+from nightloop.run import MAIN_VARIANT, JobResult
+
+
+def land_source(job: JobContext) -> JobResult:
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    from nightloop.etl.read import read_files
+    from nightloop.privacy.treatment import key_id, treat_columns
+    from nightloop.stores.keys import load_pii_key
+
+    source, replay, ref = job.source, job.replay, DatasetRef("raw", job.source.name)
+    with job.phase("list"):
+        load = plan_load(source, replay, job.ledger, job.settings.landing)
+    if not load.files:
+        return _finish(job, load, {}, {})
+
+    key = load_pii_key(job.settings.home) if source.pii else b""
+    with job.phase("read"):
+        rows = read_files(
+            job.spark, load.files, replay.variant, source.read, lambda frame: treat_columns(frame, key, source.pii)
+        )
+        staged = job.lake.stage(rows, ref, replay, job.token)
+        found = staged.groupBy("_checksum").agg(F.count("*").alias("rows")).collect()
+    received = {file.checksum: 0 for file in load.files} | {row["_checksum"]: row["rows"] for row in found}
+    with job.phase("publish"):
+        job.ledger.assert_not_fenced(replay, job.name, job.token)
+        total = sum(received.values())
+        written = load.replay_of_files(replay)
+        if total:
+            job.lake.publish(staged, ref, written, job.token, min_rows=total, may_add_columns=True)
+        job.lake.drop_stage(ref, replay, job.token)
+    return _finish(job, load, received, {"pii_key": key_id(key)} if key else {})
+
+
+def _finish(job: JobContext, load: LandedLoad, received: dict[str, int], facts: dict[str, str]) -> JobResult:
+    """Write manifest, counts and checks; the nights close when `clean_source` has published them."""
+    ref = DatasetRef("raw", job.source.name)
+    with job.phase("record"):
+        if job.replay.variant == MAIN_VARIANT:
+            job.ledger.record_files(job.source.name, load.file_rows(received), job.token)
+        for run_key in job.replay.run_keys:
+            if run_key.as_of not in load.kept:
+                job.ledger.write_counts(run_key, job.token, load.counts(run_key.as_of, received))
+            job.ledger.write_checks(run_key, job.token, str(ref), load_checks(load, run_key.as_of))
+    totals = {"files": len(load.files), "skipped": len(load.skipped), "received": sum(received.values())}
+    return job.result([ref] if load.files else [], totals, facts=facts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_job("land_source", land_source, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+SELECT
+  spine.row_id,
+  lc_applications.loan_amnt,
+  lc_applications.term,
+  lc_applications.employment_years,
+  lc_applications.annual_inc,
+  ln(1 + lc_applications.annual_inc) AS log_income,
+  try_divide(lc_applications.loan_amnt, lc_applications.annual_inc) AS loan_to_income_ratio,
+  lc_applications.dti,
+  lc_applications.delinq_2yrs,
+  datediff(lc_applications.issue_d, lc_applications.earliest_cr_line) / 365.25 AS credit_history_years,
+  lc_applications.inq_last_6mths,
+  lc_applications.open_acc,
+  lc_applications.pub_rec,
+  lc_applications.revol_bal,
+  lc_applications.revol_util,
+  lc_applications.total_acc,
+  lc_applications.mths_since_last_delinq,
+  lc_applications.pub_rec_bankruptcies,
+  lc_applications.home_ownership,
+  lc_applications.verification_status,
+  lc_applications.purpose,
+  lc_applications.addr_state
+FROM spine
+LEFT JOIN lc_applications ON lc_applications.row_id = spine.row_id
