@@ -1,82 +1,62 @@
 """Profile every row of the replay's features and scores into the ledger.
 
-Reads the nights' partitions of `features` and `scores` in the lake, and the pinned bins. Writes one ledger row per night
-and column, and pins the bins where the use case has none yet: the first night with enough rows sets them for good.
-Fails on a replay without features; nights without scores (before there is a champion) have none.
+Reads the nights' partitions of `features` and `scores` in the lake, and the pinned bins. Writes one ledger row a night
+and column, and pins the bins where there are none yet: the first night with enough rows sets them for good. Fails on a
+replay without features; nights without scores (before there is a champion) have no profile of them.
 """
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
-from nightloop.asof.version import find_feature_version
+from nightloop.asof_inputs import load_sources, version_features
 from nightloop.dataset import DatasetRef
 from nightloop.drift.population import SCORE_COLUMN
-from nightloop.drift.profile import Bins, ColumnProfile, choose_bins, list_empty, profile_frame
+from nightloop.drift.profile import Bins, choose_bins, list_empty, profile_frame, select_first_full
+from nightloop.drift_inputs import as_rows, find_edges
 from nightloop.job import JobContext, run_job
-from nightloop.run import JobResult, format_night
+from nightloop.run import JobResult
 from nightloop.stores.ledger import ProfileRow
-
-_FOREVER_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def profile_partition(job: JobContext) -> JobResult:
     """Profile the features, then the scores where there are any."""
-    features = DatasetRef("features", job.use_case.name, find_feature_version(job.use_case, job.load_source))
-    columns = job.use_case.features
-    rows = _profile(job, features, features.version, columns.numeric, columns.categorical)
-    scores = DatasetRef("scores", job.use_case.name)
+    use_case, replay = job.use_case, job.replay
+    version = version_features(use_case, load_sources(use_case, job.load_source))
+    features, scores = DatasetRef("features", use_case.name, version), DatasetRef("scores", use_case.name)
+    rows = _profile(job, features, version, use_case.features.numeric, use_case.features.categorical)
+    received = {row.as_of: row.rows for row in rows}
     if job.lake.exists(scores):
-        rows += _profile(job, scores, "scores", (SCORE_COLUMN,), ())
+        rows += _profile(job, scores, scores.layer, (SCORE_COLUMN,), ())
     with job.phase("write"):
-        job.ledger.assert_not_fenced(job.replay, job.name, job.token)
+        job.ledger.assert_not_fenced(replay, job.name, job.token)
         job.ledger.write_profiles(job.token, rows)
-    profiled = {row.as_of: row.rows for row in rows if row.dataset == "features"}
-    return job.result(counts={"rows": sum(profiled.values()), "profiles": len(rows)})
+    return job.result(counts={"rows": sum(received.values()), "profiles": len(rows)})
 
 
 def _profile(
     job: JobContext, ref: DatasetRef, bins_key: str, numeric: Sequence[str], categorical: Sequence[str]
 ) -> list[ProfileRow]:
+    replay, min_rows = job.replay, job.use_case.drift.min_rows
     with job.phase(f"profile {ref.layer}"):
-        replay, min_rows = job.replay, job.use_case.drift.min_rows
         frame = job.lake.read(ref, replay.variant, replay.first, replay.last)
-        bins = job.ledger.bins(replay.scope, bins_key) or _pin_bins(job, frame, ref, bins_key, numeric)
+        bins = job.ledger.bins(replay.scope, bins_key) or _pin_bins(job, frame, ref.layer, bins_key, numeric)
         profiles = profile_frame(frame, numeric, categorical, bins, min_rows)
         if ref.layer == "features":
             profiles += list_empty(replay.nights, profiles, numeric, categorical)
-        return [_as_row(job, ref, profile) for profile in profiles]
+        return as_rows(profiles, replay, ref.layer)
 
 
-def _pin_bins(job: JobContext, frame: DataFrame, ref: DatasetRef, bins_key: str, numeric: Sequence[str]) -> Bins:
+def _pin_bins(job: JobContext, frame: DataFrame, dataset: str, bins_key: str, numeric: Sequence[str]) -> Bins:
     """Pin bins on the first night with enough rows; columns of an earlier feature version keep theirs."""
-    sizes = {row["night"]: row["count"] for row in frame.groupBy("night").count().collect()}
-    full = sorted(night for night, rows in sizes.items() if rows >= job.use_case.drift.min_rows)
-    if not full:
+    first = select_first_full(frame, job.use_case.drift.min_rows)
+    if first is None:
         return dict.fromkeys(numeric, (0.0,))
-    earlier = job.ledger.profiles(job.replay.scope, ref.layer, _FOREVER_AGO, job.replay.last, job.replay.variant)
-    known = {row.column: row.edges for row in earlier if row.edges}
-    chosen = choose_bins(frame.where(F.col("night") == full[0]), [name for name in numeric if name not in known])
-    job.ledger.pin_bins(job.replay.scope, bins_key, {name: known.get(name) or chosen[name] for name in numeric})
+    known = find_edges(job.ledger, job.replay, dataset)
+    chosen = choose_bins(first, [column for column in numeric if column not in known])
+    job.ledger.pin_bins(job.replay.scope, bins_key, {column: {**chosen, **known}[column] for column in numeric})
     return job.ledger.bins(job.replay.scope, bins_key) or {}
-
-
-def _as_row(job: JobContext, ref: DatasetRef, profile: ColumnProfile) -> ProfileRow:
-    return ProfileRow(
-        scope=job.replay.scope,
-        as_of=profile.as_of,
-        variant=job.replay.variant,
-        dataset=ref.layer,
-        column=profile.column,
-        kind=profile.kind,
-        rows=profile.rows,
-        missing=profile.missing,
-        edges=profile.edges,
-        counts=profile.counts,
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,13 +21,20 @@ def rollback_champion(job: JobContext) -> JobResult:
     why = job.options.get("why") or "rolled back by hand"
     decided_by = f"{ACTION} by {job.options.get('actor') or 'an operator'}"
     history = [change for change in job.ledger.champion_history(scope) if change.decided_as_of <= as_of]
-    version = int(job.options.get("to_version") or _find_earlier(scope, history, decided_by, job))
+    named = job.options.get("to_version")
+    version = _parse_version(named) if named else _find_earlier(scope, history, decided_by, job)
     model = job.ledger.model(scope, version)
     job.ledger.change_champion(scope, version, as_of, decided_by, why)
     change = [one for one in job.ledger.champion_history(scope) if one.decided_as_of <= as_of][-1]
     job.ledger.write_audit(scope, ACTION, decided_by, why, _name(change.from_version), _name(version), as_of)
     job.registry.set_champion_alias(scope, model.digest)
     return job.result(facts={"from": _name(change.from_version), "to": _name(version)})
+
+
+def _parse_version(text: str) -> int:
+    if not text.isdecimal():
+        raise NightloopError(Fault("to_version", "a whole number", text, "name a registered version"))
+    return int(text)
 
 
 def _find_earlier(scope: str, history: Sequence[ChampionRow], decided_by: str, job: JobContext) -> int:

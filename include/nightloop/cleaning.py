@@ -7,6 +7,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from nightloop.asof.views import run_sql
 from nightloop.etl.clean import (
+    CARRIED,
     GOOD,
     OUTCOME,
     carry_origin,
@@ -17,13 +18,15 @@ from nightloop.etl.clean import (
     mark_violations,
     select_quarantined,
 )
-from nightloop.etl.typing import empty_raw, type_rows, type_rules, typed_columns
-from nightloop.quality.rules import compile_row_rules
+from nightloop.etl.typing import TYPED, empty_raw, type_rows, type_rules, typed_columns
+from nightloop.quality.rules import compile_row_rules, split_suite
 from nightloop.source import Source
 
 
 def build_outcomes(spark: SparkSession, received: DataFrame | None, source: Source) -> DataFrame:
     """Return every raw row once with `_outcome`; `clean`, `typed` and `aside` hold what is published of it.
+
+    The suite's row rules apply to the typed raw rows; those that name a column which only clean.sql makes, after it.
 
     Raises:
         NightloopError: the suite or clean.sql is wrong.
@@ -31,11 +34,24 @@ def build_outcomes(spark: SparkSession, received: DataFrame | None, source: Sour
     treated = {name: treatment.treatment for name, treatment in source.pii.items()}
     columns = typed_columns(source.read, treated)
     raw = empty_raw(spark, source.read, treated) if received is None else received
-    rules = [*type_rules(columns, source.keys), *compile_row_rules(source.suite)]
-    marked = mark_violations(type_rows(raw, columns), rules)
+    before, after = split_suite(source.suite, columns)
+    marked = mark_violations(
+        type_rows(raw, columns), [*type_rules(columns, source.keys), *compile_row_rules(before)]
+    )
     good = marked.where(F.size("_rules") == 0).drop("_rules")
-    cleaned = finish_cleaned(run_sql(carry_origin(source.clean_sql), {"raw": good}, "clean.sql"), source.keys)
-    return join_outcomes(classify_versions(cleaned, source.keys), select_quarantined(marked))
+    cleaned = run_sql(carry_origin(source.clean_sql), {"raw": good}, "clean.sql")
+    aside = select_quarantined(marked)
+    if rules := compile_row_rules(after):
+        checked = mark_violations(_beside_typed(cleaned, list(columns)), rules)
+        aside = aside.unionByName(select_quarantined(checked, CARRIED))
+        cleaned = checked.where(F.size("_rules") == 0).select(*cleaned.columns)
+    return join_outcomes(classify_versions(finish_cleaned(cleaned, source.keys), source.keys), aside)
+
+
+def _beside_typed(cleaned: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """Add the typed columns that clean.sql did not select, so that a rule may name both kinds."""
+    unselected = [name for name in columns if name not in cleaned.columns]
+    return cleaned.select("*", *(F.col(f"{CARRIED}.{TYPED}.{name}").alias(name) for name in unselected))
 
 
 def count_rows(staged: DataFrame, received: DataFrame | None, nights: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -57,5 +73,7 @@ def select_clean(staged: DataFrame) -> DataFrame:
 
 
 def select_typed(staged: DataFrame) -> DataFrame:
-    """Return the good rows as the suite judges them: typed raw columns."""
-    return staged.where(F.col(OUTCOME) == GOOD).select("typed.*")
+    """Return the good rows as the suite judges them: typed raw columns, and those that clean.sql adds."""
+    rows = staged.where(F.col(OUTCOME) == GOOD)
+    typed, clean = rows.select("typed.*").columns, rows.select("clean.*").columns
+    return rows.select("typed.*", *(F.col(f"clean.`{name}`").alias(name) for name in clean if name not in typed))

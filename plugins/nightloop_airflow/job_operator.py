@@ -4,6 +4,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +40,7 @@ class JobOperator(BaseOperator):
         schedule: cron of that folder; None for platform jobs.
         start: first day of that folder's schedule.
         reach_days: how far before the run's first night the job shall begin; `unbounded`: at `start`.
+        is_last_night_only: whether the job works as of the run's last night, also when the run is a range.
         options: further `--set` options of the job.
         passes_requests: whether to hand the run's requests to the job, as its option `requests`.
         grace_seconds: time between SIGTERM and SIGKILL when the task is stopped; Airflow itself allows 5 s.
@@ -56,6 +58,7 @@ class JobOperator(BaseOperator):
         schedule: str | None = None,
         start: date | None = None,
         reach_days: int | str = 0,
+        is_last_night_only: bool = False,
         options: Mapping[str, str] | None = None,
         passes_requests: bool = False,
         grace_seconds: float = 3.0,
@@ -67,6 +70,7 @@ class JobOperator(BaseOperator):
         self.schedule = schedule
         self.start = start
         self.reach_days = reach_days
+        self.is_last_night_only = is_last_night_only
         self.options = options or {}
         self.passes_requests = passes_requests
         self.grace_seconds = grace_seconds
@@ -105,6 +109,8 @@ class JobOperator(BaseOperator):
             run = run_of_context(context, self.schedule)
         except NightloopError as error:
             raise AirflowFailException(str(error)) from None
+        if self.is_last_night_only:
+            return replace(run, first=run.as_of)
         return reach_back(run, self.reach_days, self.start) if self.start and self.reach_days else run
 
     def _build_command(self, context: Context, run: Run, result_file: Path) -> Sequence[str]:

@@ -50,6 +50,7 @@ class SourcesClosedSensor(BaseSensorOperator):
         if event:
             remedy = "look at the runs of those source DAGs; clear this task once they have succeeded"
             raise AirflowSensorTimeout(f"the deadline passed and these nights are still open: {_describe(event)}; {remedy}")
+        self.log.info("every source has closed its night")
 
 
 def nights_of(sources: Mapping[str, Source], as_of: datetime) -> dict[str, str]:

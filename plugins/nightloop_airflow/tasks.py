@@ -60,23 +60,23 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
     gate promotes; the promotion runs either way, because it also records the answer to every open request.
     """
     budget = timedelta(minutes=use_case.training.budget_minutes) + TRAINING_MARGIN
-    plan = use_case_job("plan_retraining", use_case, passes_requests=True)
-    candidates = list_candidates(plan.output)
+    plan = use_case_job("plan_retraining", use_case, is_last_night_only=True, passes_requests=True)
     train = JobOperator.partial(
         task_id="train_candidate",
-        doc_md=describe_job("train_candidate"),
-        map_index_template="{{ task.options['candidate'] }}",
+        is_last_night_only=True,
         execution_timeout=budget,
+        map_index_template="{{ task.options['candidate'] }}",
+        doc_md=describe_job("train_candidate"),
         **_use_case_arguments(use_case),
-    ).expand(options=candidates)
-    judge = use_case_job("judge_candidates", use_case)
-    refit = use_case_job("refit_recipe", use_case, execution_timeout=budget)
-    promote = use_case_job("promote_model", use_case, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    ).expand(options=list_candidates(plan.output))
+    judge = use_case_job("judge_candidates", use_case, is_last_night_only=True)
+    refit = use_case_job("refit_recipe", use_case, is_last_night_only=True, execution_timeout=budget)
+    promote = use_case_job(
+        "promote_model", use_case, is_last_night_only=True, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+    )
     if is_refilled:
-        refill = use_case_job(
-            "build_features", use_case, reach_days=training_reach_days(use_case), options={"refill": "missing"}
-        )
-        plan >> refill >> train
+        reach_days = training_reach_days(use_case)
+        plan >> use_case_job("build_features", use_case, reach_days=reach_days, options={"refill": "missing"}) >> train
     train >> judge >> refit >> promote
     judge >> promote
     return plan, promote

@@ -85,7 +85,7 @@ def build_labels(
     if missing:
         raise NightloopError(Fault("columns of label.sql", "row_id, label", ", ".join(found.columns), "select them"))
     has_outcome = F.col("label").isNotNull()
-    observed = has_outcome & F.coalesce(F.expr(params.observed_when or "true"), F.lit(value=False))
+    observed = has_outcome & F.coalesce(F.expr(params.observed_when or "true"), F.lit(False))
     outcomes = found.select("row_id", F.col("label").cast("double").alias("label"), observed.alias("is_observed"))
     return matured.join(outcomes, "row_id", "left").select(
         "row_id",
@@ -93,7 +93,7 @@ def build_labels(
         "decision_time",
         F.col("night").alias("cohort"),
         "label",
-        F.coalesce("is_observed", F.lit(value=False)).alias("is_observed"),
+        F.coalesce("is_observed", F.lit(False)).alias("is_observed"),
         F.date_format(_MATURES, "yyyyMMdd'T'HHmm'Z'").alias("night"),
         "variant",
     )

@@ -84,12 +84,12 @@ def scope_source(
         versions = _add_intervals(rows.where(F.col("known_at") <= F.lit(bounds.last)), view.record_keys)
         conditions = [_is_last_at(F.col(f"s.{bounds.known}"), F.col(f"s.{bounds.loaded}"))]
     if view.tombstone:
-        versions = versions.where(~F.coalesce(F.expr(view.tombstone), F.lit(value=False)))
+        versions = versions.where(~F.coalesce(F.expr(view.tombstone), F.lit(False)))
     if view.lookback_days != "unbounded":
         since = F.col(f"s.{bounds.since}") - F.expr(f"INTERVAL {view.lookback_days} DAYS")
         conditions.append(F.col("v.known_at") > since)
     conditions += [F.col(f"v.{left}") == F.col(f"s.{right}") for left, right in join.items()]
-    condition = reduce(and_, conditions, F.lit(value=True))
+    condition = reduce(and_, conditions, F.lit(True))
     own = [F.col(f"v.{name}") for name in clean_columns(source.rows) if name not in spine.columns]
     met = spine.alias("s").join(versions.alias("v"), condition, "inner")
     return met.select(*(F.col(f"s.{name}") for name in spine.columns), *own)
@@ -109,7 +109,7 @@ def select_new(source: AsofSource, nights: Sequence[Night]) -> DataFrame:
     )
     versions = _last_versions(taken, (*view.record_keys, "as_of"))
     if view.tombstone:
-        versions = versions.where(~F.coalesce(F.expr(view.tombstone), F.lit(value=False)))
+        versions = versions.where(~F.coalesce(F.expr(view.tombstone), F.lit(False)))
     return versions.select(*clean_columns(source.rows), "as_of")
 
 

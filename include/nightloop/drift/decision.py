@@ -114,5 +114,6 @@ def _answer_quiet(reading: NightReading) -> Verdict:
         return _say(reading, "nothing", "Insufficient data: too few rows tonight, or too few nights for a baseline")
     over = [shift.column for shift in reading.shifts.values() if shift.effect >= shift.limit]
     if over:
-        return _say(reading, "nothing", f"{', '.join(over)} beyond the limit, not (yet) by enough nights or acknowledged")
+        reason = f"{', '.join(over)}: beyond the limit, but resting, ignored, or not (yet) in enough nights"
+        return _say(reading, "nothing", reason)
     return _say(reading, "nothing", f"{len(reading.shifts)} columns within their limits")

@@ -68,7 +68,7 @@ def measure_effect(current: Histogram, baseline: Histogram, kind: Kind) -> float
 
 
 def _shares(counts: Histogram) -> Histogram:
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum(), dtype=np.float64)
 
 
 def _floored(counts: Histogram, floor_share: float) -> Histogram:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -133,7 +134,7 @@ def name_bins(edges: Sequence[float]) -> tuple[str, ...]:
     ('below 0', '0 to 10', '10 to 20', 'above 20')
     """
     texts = [f"{edge:.6g}" for edge in edges]
-    inner = [f"{low} to {high}" for low, high in zip(texts, texts[1:], strict=False)] or texts
+    inner = [f"{low} to {high}" for low, high in pairwise(texts)] or texts
     return (f"below {texts[0]}", *inner, f"above {texts[-1]}")
 
 

@@ -37,7 +37,7 @@ class DriftParams(BaseModel):
     evidence: Evidence = Evidence()
     baseline_nights: int = Field(default=7, ge=1, description="nights pooled into a baseline; no alarm before that")
     cooldown_nights: int = Field(default=7, ge=0, description="nights in which a column raises no second alarm")
-    ignored: tuple[str, ...] = Field(default=(), description="columns that move with the calendar: shown, never a cause")
+    ignored: tuple[str, ...] = Field(default=(), description="columns that move with the season: shown, never a cause")
     min_rows: int = Field(default=200, ge=1, description="fewer rows in a night are no evidence")
     min_new_rows: int = Field(default=500, ge=1, description="matured rows like tonight's that make retraining useful")
     report_rows: int = Field(default=20_000, ge=100, description="rows sampled for the Evidently report")

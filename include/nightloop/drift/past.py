@@ -38,7 +38,7 @@ def recall_open_request(earlier: PastVerdict | None, asked: Iterable[datetime], 
 
 
 def list_acknowledged(past: Sequence[PastVerdict]) -> list[datetime]:
-    """Return the nights at which an acknowledged population begins: the first changed night of each wait and retrain."""
+    """Return the first changed night of each wait and retrain: there an acknowledged population begins."""
     return [parse_instant(verdict.facts["since"]) for verdict in past if "since" in verdict.facts]
 
 
@@ -48,7 +48,7 @@ def list_baseline(verdict: PastVerdict) -> list[datetime]:
 
 
 def find_resting(past: Sequence[PastVerdict], nights: Sequence[datetime], cooldown_nights: int) -> set[str]:
-    """Return the columns named by a wait or retrain in the last `cooldown_nights` nights; they raise no second alarm."""
+    """Return the columns named by a wait or retrain in the last `cooldown_nights` nights; they give no second alarm."""
     recent = nights[-cooldown_nights:] if cooldown_nights else ()
     named = (v.columns for v in past if v.answer in {"wait", "retrain"} and recent and v.as_of >= recent[0])
     return {column for columns in named for column in columns}
@@ -67,7 +67,7 @@ def find_unreported(
 def find_due_wait(
     past: Sequence[PastVerdict], as_of: datetime, cut: datetime, matures_at: Callable[[datetime], datetime]
 ) -> PastVerdict | None:
-    """Return the oldest wait that is over: its cohort has matured, after the champion's cut, and nobody retrained since."""
+    """Return the oldest wait that is over: its cohort matured after the champion's cut, and nobody retrained since."""
     for wait in past:
         if wait.answer != "wait":
             continue
@@ -78,9 +78,7 @@ def find_due_wait(
     return None
 
 
-def _is_reported(
-    column: str, faults: FaultLog, past: Sequence[PastVerdict], nights: Sequence[datetime]
-) -> bool:
+def _is_reported(column: str, faults: FaultLog, past: Sequence[PastVerdict], nights: Sequence[datetime]) -> bool:
     reports = {v.as_of for v in past if v.answer == "investigate" and column in v.columns}
     quiet = 0
     for night in reversed(nights[:-1]):

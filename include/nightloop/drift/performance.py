@@ -62,7 +62,7 @@ class PerformanceFall:
 def select_measured(
     metrics: Iterable[Measured], as_of: datetime, version: int, yardstick: Yardstick, params: DriftParams
 ) -> list[Measured]:
-    """Return the champion's cohorts measured by `as_of`, oldest first: of each the widest population, as last measured."""
+    """Return the champion's cohorts measured by `as_of`, oldest first; of each the widest population, measured last."""
     cohorts: dict[datetime, Measured] = {}
     for row in metrics:
         is_champions = row.model_version == version and row.metric == yardstick.metric and row.as_of <= as_of

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,12 +54,16 @@ class Segments:
     def split(self) -> list[tuple[int, ...]]:
         instants = [self.column.nights[night] for night in self.nights]
         cuts = sorted({0, *(bisect_left(instants, start) for start in self.starts), len(instants)})
-        parts = [self.nights[low:high] for low, high in zip(cuts, cuts[1:], strict=False)]
+        parts = [self.nights[low:high] for low, high in pairwise(cuts)]
         return parts or [()]
 
 
 def select_nights(
-    column: ColumnHistory, as_of: datetime, broken: Collection[datetime], starts: Sequence[datetime], params: DriftParams
+    column: ColumnHistory,
+    as_of: datetime,
+    broken: Collection[datetime],
+    starts: Sequence[datetime],
+    params: DriftParams,
 ) -> Segments:
     """Keep the nights up to `as_of` that have enough rows and in which the column was not broken."""
     until = bisect_right(column.nights, as_of)
@@ -85,16 +90,14 @@ def measure_shift(segments: Segments, as_of: datetime, params: DriftParams, *, i
     is_alarm = effects[-1] >= limit and len(changed) >= params.evidence.m
     words = describe_change(column, tested[-1], baseline)
     nights = tuple(column.nights[night] for night in baseline)
-    return ColumnShift(
-        column.column, effects[-1], limit, is_alarm, column.kind, len(tested), changed, nights, words
-    )
+    return ColumnShift(column.column, effects[-1], limit, is_alarm, column.kind, len(tested), changed, nights, words)
 
 
 def set_limit(segments: Segments, pool_nights: int, params: DriftParams) -> float:
     """Return the least effect that is drift: the parameter, or `quiet_factor` times what quiet nights show.
 
-    A quiet distance is that of one night to the `pool_nights` nights before it (the first nights: to their fellows), so
-    weekdays and noise raise the limit and a slow drift does not. The nights under test are left out.
+    A quiet distance is that of one night to the `pool_nights` nights before it (the first nights: to their fellows).
+    So weekdays and noise raise the limit and a slow drift does not. The nights under test are left out.
     """
     column, least = segments.column, least_limit(segments.column, params)
     tested = set(segments.current[-params.evidence.n :])

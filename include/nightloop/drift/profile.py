@@ -74,6 +74,12 @@ def choose_bins(frame: DataFrame, numeric: Sequence[str]) -> dict[str, tuple[flo
     return {column: place_edges(quantiles[column] or ()) for column in numeric}
 
 
+def select_first_full(frame: DataFrame, min_rows: int) -> DataFrame | None:
+    """Return the rows of the first night that has enough of them; None where no night has."""
+    sizes = frame.groupBy("night").count().where(F.col("count") >= min_rows).agg(F.min("night").alias("night")).head()
+    return frame.where(F.col("night") == sizes["night"]) if sizes is not None and sizes["night"] else None
+
+
 def list_empty(
     nights: Sequence[datetime], profiles: Sequence[ColumnProfile], numeric: Sequence[str], categorical: Sequence[str]
 ) -> list[ColumnProfile]:

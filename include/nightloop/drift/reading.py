@@ -91,8 +91,9 @@ class NightReading:
         A cohort resembles tonight where it is within the limit of it, or nearer to it than to the old baseline.
         """
         as_of, cut = self.inputs.as_of, self.inputs.champion.cut if self.inputs.champion else None
-        matured = [row for row in self.inputs.maturity if row.matures_at <= as_of and (cut is None or row.matures_at > cut)]
-        return sum(row.observed for row in matured if self._is_lookalike(row.cohort_as_of, columns, baseline))
+        matured = (row for row in self.inputs.maturity if row.matures_at <= as_of)
+        fresh = (row for row in matured if cut is None or row.matures_at > cut)
+        return sum(row.observed for row in fresh if self._is_lookalike(row.cohort_as_of, columns, baseline))
 
     def next_maturity(self, changed: Sequence[datetime]) -> datetime:
         """Return the first night after this one in which a changed cohort matures."""

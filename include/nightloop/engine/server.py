@@ -19,6 +19,7 @@ from nightloop.settings import CHECKOUT
 DEFAULT_PORT = 15002
 TOKEN_VARIABLE = "SPARK_CONNECT_AUTHENTICATE_TOKEN"  # noqa: S105 - the name of a variable
 _LOG_CONF = Path(__file__).with_name("log4j2.properties")
+_CLIENT_VARIABLES = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_LOCAL_REMOTE")
 _MEMORY_SHARE = 6
 _READY_SECONDS = 120
 _STOP_SECONDS = 20
@@ -65,10 +66,11 @@ class ConnectServer:
             "spark-internal",
         ]
 
-    def environment(self) -> Mapping[str, str]:
-        """Return what the server needs beside the caller's environment; its Python workers import `nightloop`."""
-        paths = [str(CHECKOUT / "include"), os.environ.get("PYTHONPATH", "")]
+    def environment(self, base: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+        """Return the server's whole environment: `base`, less what would make it a client; its workers import `nightloop`."""
+        paths = [str(CHECKOUT / "include"), base.get("PYTHONPATH", "")]
         return {
+            **{name: value for name, value in base.items() if name not in _CLIENT_VARIABLES},
             TOKEN_VARIABLE: self.token,
             "PYSPARK_PYTHON": sys.executable,
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
@@ -130,7 +132,7 @@ def running_server(home: Path, *, memory_mb: int = 0, port: int = 0) -> Iterator
     with log.open("wb") as sink:
         process = subprocess.Popen(
             server.command(),
-            env={**os.environ, **server.environment()},
+            env=dict(server.environment()),
             cwd=server.folder,
             stdin=subprocess.DEVNULL,
             stdout=sink,

@@ -20,18 +20,18 @@ _SET_ASIDE = {"_file", "_row", "night", "variant", "_corrupt", TYPED}
 
 def mark_violations(typed: DataFrame, rules: Sequence[Rule]) -> DataFrame:
     """Add `_rules`: the names of the rules that the row breaks, empty for a good one."""
-    broken = [F.when(F.coalesce(is_violated, F.lit(value=False)), F.lit(name)) for name, is_violated in rules]
+    broken = [F.when(F.coalesce(is_violated, F.lit(False)), F.lit(name)) for name, is_violated in rules]
     return typed.withColumn("_rules", F.array_compact(F.array(*broken)))
 
 
-def select_quarantined(marked: DataFrame) -> DataFrame:
+def select_quarantined(marked: DataFrame, origin: str = ORIGIN) -> DataFrame:
     """Return the rows set aside: origin, rules, and the treated raw row as JSON (null when it did not parse)."""
-    content = F.to_json(_raw_content(marked))
+    content = F.to_json(_raw_content(marked, origin))
     return marked.where(F.size("_rules") > 0).select(
-        *(F.col(f"{ORIGIN}.{name}").alias(name) for name in ("_file", "_row")),
+        *(F.col(f"{origin}.{name}").alias(name) for name in ("_file", "_row")),
         F.col("_rules").alias("rules"),
-        F.when(~F.col(f"{ORIGIN}._corrupt"), content).alias("content"),
-        *(F.col(f"{ORIGIN}.{name}").alias(name) for name in ("night", "variant")),
+        F.when(~F.col(f"{origin}._corrupt"), content).alias("content"),
+        *(F.col(f"{origin}.{name}").alias(name) for name in ("night", "variant")),
     )
 
 
@@ -142,9 +142,9 @@ def over_budget(counts: Mapping[str, Mapping[str, int]], rows: int | None, ratio
     return faults
 
 
-def _raw_content(marked: DataFrame) -> Column:
-    raw = marked.select(f"{ORIGIN}.*").columns
-    return F.struct(*(F.col(f"{ORIGIN}.`{name}`").alias(name) for name in raw if name not in _SET_ASIDE))
+def _raw_content(marked: DataFrame, origin: str) -> Column:
+    raw = marked.select(f"{origin}.*").columns
+    return F.struct(*(F.col(f"{origin}.`{name}`").alias(name) for name in raw if name not in _SET_ASIDE))
 
 
 def _either(condition: Column, yes: str, no: str) -> Column:

@@ -74,7 +74,7 @@ def _read_group(spark: SparkSession, files: Sequence[RawFile], params: ReadParam
         is_corrupt = F.col("_record").isNull()
     else:
         rows = spark.read.parquet(*addresses).select("*", *keep)
-        is_corrupt = F.lit(value=False)
+        is_corrupt = F.lit(False)
     columns = [_text(F.col(f"`{name}`"), is_corrupt).alias(name) for name in params.columns]
     if params.format == "jsonl":
         extra = F.to_json(F.map_filter("_record", lambda key, _: ~key.isin(*params.columns, *params.ignored_columns)))

@@ -25,4 +25,7 @@ class PromotionParams(BaseModel):
     fairness: dict[str, float] = Field(
         default_factory=dict, description="protected attribute → least disparate-impact ratio of selection rates"
     )
+    refit_correlation: float = Field(
+        default=0.8, ge=-1, le=1, description="least rank correlation of a refit's scores with its judged twin's"
+    )
     approval: Literal["auto", "human"] = "auto"

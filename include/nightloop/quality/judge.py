@@ -1,5 +1,6 @@
 """Judge a whole staged partition by the `fail` and `warn` expectations of its suite, with Great Expectations."""
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -65,6 +66,7 @@ def verdict_error(verdict: Verdict) -> NightloopError:
 
 def _import_library() -> Any:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations
 
     return great_expectations

@@ -1,10 +1,11 @@
 """Row rules: expectations of severity `quarantine`, compiled to Spark columns, so that every bad row is named."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any
 
+import sqlglot
 from pyspark.sql import Column
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
@@ -38,16 +39,32 @@ def compile_row_rules(suite: Suite) -> list[Rule]:
     return rules
 
 
+def split_suite(suite: Suite, columns: Collection[str]) -> tuple[Suite, Suite]:
+    """Split a suite into the expectations that need no other columns than the given ones, and the rest."""
+    known = set(columns)
+    own = [each for each in suite.expectations if _columns_of(each) <= known]
+    rest = [each for each in suite.expectations if _columns_of(each) - known]
+    return Suite(expectations=tuple(own)), Suite(expectations=tuple(rest))
+
+
 def name_rule(expectation: Expectation) -> str:
     """Return the name under which quarantine and checks speak of an expectation.
 
     >>> name_rule(Expectation(expect="expect_column_values_to_be_between", kwargs={"column": "age", "min_value": 0}))
     'expect_column_values_to_be_between:age'
     """
+    return f"{expectation.expect}:{','.join(_named_columns(expectation))}".rstrip(":")
+
+
+def _named_columns(expectation: Expectation) -> list[str]:
     kwargs = expectation.kwargs
     columns = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
-    columns += kwargs.get("column_list") or kwargs.get("column_set") or []
-    return f"{expectation.expect}:{','.join(str(column) for column in columns)}".rstrip(":")
+    return [str(column) for column in [*columns, *(kwargs.get("column_list") or kwargs.get("column_set") or [])]]
+
+
+def _columns_of(expectation: Expectation) -> set[str]:
+    condition = sqlglot.parse_one(str(expectation.kwargs.get("row_condition") or "true"), dialect="spark")
+    return {*_named_columns(expectation), *(column.name for column in condition.find_all(sqlglot.exp.Column))}
 
 
 def _find_fault(expectation: Expectation) -> Fault | None:
@@ -63,7 +80,7 @@ def _find_fault(expectation: Expectation) -> Fault | None:
 
 def _compile(expectation: Expectation) -> Column:
     kwargs = expectation.kwargs
-    violated = F.coalesce(_RULES[expectation.expect][0](kwargs), F.lit(value=False))
+    violated = F.coalesce(_RULES[expectation.expect][0](kwargs), F.lit(False))
     if kwargs.get("row_condition"):
         return F.expr(str(kwargs["row_condition"])) & violated
     return violated
@@ -80,7 +97,7 @@ def _outside(value: Column, kwargs: Kwargs) -> Column:
         breaks.append(value <= F.lit(low) if kwargs.get("strict_min") else value < F.lit(low))
     if high is not None:
         breaks.append(value >= F.lit(high) if kwargs.get("strict_max") else value > F.lit(high))
-    return reduce(or_, breaks, F.lit(value=False))
+    return reduce(or_, breaks, F.lit(False))
 
 
 def _pair(kwargs: Kwargs) -> tuple[Column, Column]:

@@ -1,6 +1,5 @@
 """Bring the databases of a state folder to the revision of this code before anything reads them."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +27,7 @@ def migrate_airflow(home: Path, environment: Mapping[str, str], log: Path) -> No
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.executable).with_name("airflow")), "db", "migrate"]
     with log.open("ab") as sink:
-        run = subprocess.run(command, env={**os.environ, **environment}, stdout=sink, stderr=sink, check=False)
+        run = subprocess.run(command, env=dict(environment), stdout=sink, stderr=sink, check=False)
     if run.returncode:
         end = log.read_text(errors="replace")[-2000:]
         raise NightloopError(Fault("airflow db migrate", "exit code 0", f"{run.returncode}: {end}", f"see {log}"))

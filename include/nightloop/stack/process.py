@@ -44,7 +44,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Service:
-    """How one process is started and when it may be used."""
+    """How one process is started, in which whole environment, and when it may be used."""
 
     name: str
     command: Sequence[str]
@@ -81,7 +81,7 @@ class SupervisedProcess:
         with self.log_file.open("ab") as sink:
             self._process = subprocess.Popen(
                 self.service.command,
-                env={**os.environ, **self.service.environment},
+                env=dict(self.service.environment),
                 cwd=self.service.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,

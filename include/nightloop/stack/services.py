@@ -20,7 +20,7 @@ _HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "tr
 
 
 def build_spark(server: ConnectServer, environment: Mapping[str, str]) -> Service:
-    return Service("spark", server.command(), {**environment, **server.environment()}, server.folder, server.is_ready)
+    return Service("spark", server.command(), server.environment(environment), server.folder, server.is_ready)
 
 
 def build_mlflow(settings: Settings, ports: Ports, environment: Mapping[str, str]) -> Service:

@@ -47,6 +47,7 @@ class StackState:
     supervisor: Identity
     processes: Mapping[str, Identity]
     urls: Mapping[str, str]
+    is_ready: bool = False
 
     @classmethod
     def read(cls, home: Path) -> Self | None:
@@ -55,7 +56,8 @@ class StackState:
             return None
         document = json.loads(path.read_text())
         processes = {name: Identity(**identity) for name, identity in document["processes"].items()}
-        return cls(document["stack_id"], Identity(**document["supervisor"]), processes, document["urls"])
+        supervisor = Identity(**document["supervisor"])
+        return cls(document["stack_id"], supervisor, processes, document["urls"], document["is_ready"])
 
     def write(self, home: Path) -> None:
         document: dict[str, Any] = {
@@ -63,6 +65,7 @@ class StackState:
             "supervisor": vars(self.supervisor),
             "processes": {name: vars(identity) for name, identity in self.processes.items()},
             "urls": dict(self.urls),
+            "is_ready": self.is_ready,
         }
         write_private(_state_file(home), json.dumps(document, indent=1))
 
@@ -81,6 +84,7 @@ class Stack:
         self.secrets = StackSecrets.of_home(settings.home)
         self.stack_id = uuid.uuid4().hex
         self._are_dags_paused = are_dags_paused
+        self._is_ready = False
         self._server = ConnectServer(self.home, self.secrets.spark_token, self.ports.spark)
         self._processes: list[SupervisedProcess] = []
         self._ending = threading.Event()
@@ -127,6 +131,7 @@ class Stack:
             raise NightloopError(Fault(f"the stack of {self.home}", "not to run", "it runs", "`nightloop down` ends it"))
         stop_stack(self.home)
         airflow = {
+            **os.environ,
             **self.job_environment,
             **build_airflow_environment(self.home, self.ports, self.secrets, are_dags_paused=self._are_dags_paused),
             STACK_VARIABLE: self.stack_id,
@@ -165,6 +170,8 @@ class Stack:
                 elif process.restarts >= _MOST_DEATHS_AT_START or time.monotonic() - start > timeout_seconds:
                     raise _describe_failure(process)
             time.sleep(_POLL_SECONDS)
+        self._is_ready = True
+        self._write_state()
 
     def stop(self) -> None:
         """End every process of the stack with everything below it."""
@@ -211,7 +218,7 @@ class Stack:
         identities = {process.service.name: process.identity for process in self._processes}
         running = {name: identity for name, identity in identities.items() if identity is not None}
         urls = {"airflow": self.airflow_url, "mlflow": self.mlflow_url, "spark": self.remote}
-        StackState(self.stack_id, Identity.of(os.getpid()), running, urls).write(self.home)
+        StackState(self.stack_id, Identity.of(os.getpid()), running, urls, self._is_ready).write(self.home)
 
 
 def find_stack(home: Path) -> StackState | None:

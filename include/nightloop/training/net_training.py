@@ -20,6 +20,7 @@ from torch import Tensor
 from nightloop.training.checkpoint import Progress, read_progress, write_progress
 from nightloop.training.distributed import Ranks, share
 from nightloop.training.net import NetShape, TabularNet, named_arrays
+from nightloop.training.optimizer import AdamW
 
 log = logging.getLogger("nightloop.training")
 
@@ -84,9 +85,7 @@ class _Stage:
         self.parameters = dict(self.net.named_parameters())
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.batch = int(spec["batch_rows"])
-        self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=float(spec["learning_rate"]), weight_decay=float(spec["weight_decay"])
-        )
+        self.optimizer = AdamW(self.net.parameters(), float(spec["learning_rate"]), float(spec["weight_decay"]))
         self.rows_per_second = 0.0
 
     def run(self) -> Progress:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nightloop.stores import ledger, warehouse
 from sqlalchemy import create_engine, text
+
+from nightloop.stores import ledger, warehouse
 
 BACKENDS = [
     pytest.param("sqlite", id="sqlite"),

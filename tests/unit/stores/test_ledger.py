@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from nightloop.fault import FencedError, NightloopError
 from nightloop.run import Replay, RunKey
 from nightloop.stores.ledger import FileRow, Ledger, MaturityRow, MetricRow, ModelRow, ProfileRow
@@ -117,7 +118,9 @@ def test_figures_come_back_as_they_were(open_ledger: Ledger) -> None:
     metric = MetricRow("taxi", night(1), "main", night(0), 1, "observed", "rmse", 3.5, 9)
     open_ledger.write_checks(key, token, "features", [check])
     open_ledger.write_profiles(token, [profile])
-    open_ledger.write_metrics(token, [metric, MetricRow("taxi", night(1), "main", night(0), 1, "all", "auc", math.nan, 9, 0)])
+    open_ledger.write_metrics(
+        token, [metric, MetricRow("taxi", night(1), "main", night(0), 1, "all", "auc", math.nan, 9, 0)]
+    )
     assert [row.check for row in open_ledger.checks("taxi", night(0), night(2))] == [check]
     assert open_ledger.profiles("taxi", "f", night(0), night(2)) == [profile]
     undefined, measured = open_ledger.metrics("taxi", night(1), night(1))
@@ -173,7 +176,9 @@ def test_rerun_withdraws_a_request(open_ledger: Ledger) -> None:
 def test_model_versions_count_up_under_concurrency(open_ledger: Ledger) -> None:
     digests = [f"d{number % 10}" for number in range(30)]
     with ThreadPoolExecutor(6) as pool:
-        versions = dict(zip(digests, pool.map(lambda digest: open_ledger.register_model(model(digest)), digests), strict=True))
+        versions = dict(
+            zip(digests, pool.map(lambda digest: open_ledger.register_model(model(digest)), digests), strict=True)
+        )
     assert sorted(versions.values()) == list(range(1, 11))
     assert {row.digest: row.version for row in open_ledger.models("taxi")} == versions
     assert open_ledger.register_model(model("d3")) == versions["d3"]

@@ -6,6 +6,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
 from nightloop.fault import NightloopError, TransientError
 from nightloop.stores import database
 from nightloop.stores.database import StoreSchema, build_engine, is_sqlite, open_engine, schema_of, writing
@@ -14,7 +16,6 @@ from nightloop.stores.ledger_schema import LEDGER
 from nightloop.stores.migrations import TREES
 from nightloop.stores.warehouse import migrate as migrate_warehouse
 from nightloop.stores.warehouse_schema import WAREHOUSE
-from sqlalchemy import text
 
 BACKENDS = [
     pytest.param("sqlite", id="sqlite"),
@@ -30,10 +31,13 @@ def test_migrated_tables_are_those_of_the_code(store_url: str, schema: StoreSche
     migrate(store_url)
     engine = open_engine(store_url, schema)
     with engine.connect() as connection:
-        found = {name for name in connection.dialect.get_table_names(connection, schema=schema_of(connection, schema))}
+        found = set(connection.dialect.get_table_names(connection, schema=schema_of(connection, schema)))
         assert found == {table.name for table in schema.metadata.sorted_tables} | {schema.revision_table}
         if not is_sqlite(connection):
-            options = {"include_schemas": True, "include_name": lambda name, kind, _: kind != "schema" or name == schema.name}
+            options = {
+                "include_schemas": True,
+                "include_name": lambda name, kind, _: kind != "schema" or name == schema.name,
+            }
             context = MigrationContext.configure(connection, opts={**options, "compare_type": True})
             differences = [one for one in compare_metadata(context, schema.metadata) if one[0] != "remove_table"]
             assert differences == []

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, distinct, func, select
+from sqlalchemy import Select, func, select
 
 from nightloop.stores.database import insert_missing, writing
 from nightloop.stores.ledger.part import LedgerPart
@@ -31,7 +31,7 @@ class FileRecords(LedgerPart):
 
     def known_checksums(self, source: str) -> set[str]:
         """Return the checksums of every file that was ever recorded for a source."""
-        query = select(distinct(files.c.checksum)).where(files.c.source == source)
+        query = select(files.c.checksum).where(files.c.source == source).distinct()
         return {row["checksum"] for row in self._fetch(query)}
 
 

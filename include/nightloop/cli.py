@@ -1,0 +1,192 @@
+"""The command `nightloop`. Every command imports what it needs when it runs, so that each starts quickly."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from nightloop.fault import NightloopError
+from nightloop.run import EXIT_INPUT
+from nightloop.settings import CHECKOUT, Settings
+
+if TYPE_CHECKING:
+    from nightloop.stack.stack import StackState
+
+app = typer.Typer(
+    name="nightloop",
+    help="A folder that describes one prediction problem, run as a nightly machine-learning loop.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+DEMO_HOME = Path(".nightloop") / "demo"
+EXIT_INTERRUPTED = 130
+_POLL_SECONDS = 0.3
+
+
+@app.command()
+def doctor() -> None:
+    """Check Java, compilers, jars, versions, ports, disk and memory; say what to do about each fault."""
+    from nightloop.doctor import examine, print_findings
+
+    findings = examine(Settings.from_environment())
+    print_findings(findings)
+    raise typer.Exit(0 if all(finding.is_good for finding in findings) else 1)
+
+
+@app.command()
+def up(
+    *,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
+    paused: Annotated[bool, typer.Option("--paused", help="Leave new DAGs paused.")] = False,
+) -> None:
+    """Start Airflow, the Spark Connect server and MLflow on this machine."""
+    settings = Settings.from_environment()
+    if foreground:
+        _stay_up(settings, paused=paused)
+    else:
+        _start_behind(settings, paused=paused)
+
+
+@app.command()
+def down() -> None:
+    """End the stack of this state folder and, where NIGHTLOOP_HOME is not set, that of the demo."""
+    from nightloop.stack import stop_stack
+
+    home = Settings.from_environment().home
+    homes = [home] if "NIGHTLOOP_HOME" in os.environ else [home, DEMO_HOME.resolve()]
+    ended = sum(stop_stack(folder) for folder in homes)
+    typer.echo(f"ended {ended} processes" if ended else "nothing was running")
+
+
+@app.command()
+def status() -> None:
+    """Print where the stack runs and each use case's champion, last night and last verdict."""
+    from rich.console import Console
+
+    from nightloop.folders import load_use_cases
+    from nightloop.stack import find_stack
+    from nightloop.status import print_status
+    from nightloop.stores.ledger import Ledger
+
+    settings = Settings.from_environment()
+    running = find_stack(settings.home)
+    typer.echo(f"stack: {_describe(running)}" if running else "stack: not running; `nightloop up` starts it")
+    with _faults_shown():
+        print_status(Ledger.open(settings.ledger_url), load_use_cases(settings.folders), Console())
+
+
+@app.command()
+def validate(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Folders that hold sources/ and use_cases/; default: this installation's.")
+    ] = None,
+) -> None:
+    """Check folders of sources and use cases, and print every fault of each."""
+    from nightloop.validate import validate_folders
+
+    faults = validate_folders(paths or Settings.from_environment().folders)
+    for fault in faults:
+        typer.echo(str(fault), err=True)
+    if faults:
+        typer.echo(f"{len(faults)} faults", err=True)
+        raise typer.Exit(EXIT_INPUT)
+    typer.echo("no faults")
+
+
+@app.command()
+def demo() -> None:
+    """Show the whole loop through the real scheduler, in a state folder of its own; CI=true ends it with the story."""
+    from rich.console import Console
+
+    from nightloop.demo import run_demo
+    from nightloop.stack import stop_stack
+
+    os.environ.setdefault("NIGHTLOOP_HOME", str(DEMO_HOME))
+    settings = Settings.from_environment()
+    try:
+        with _faults_shown():
+            raise typer.Exit(run_demo(settings, Console(), stays_up=os.environ.get("CI") != "true"))
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    finally:
+        stop_stack(settings.home)
+
+
+def main() -> None:
+    """Run the command line; a SIGTERM ends it as Ctrl-C does, so that nothing it started is left behind."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+
+
+def _stay_up(settings: Settings, *, paused: bool) -> None:
+    from nightloop.stack import Stack
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        with _faults_shown(), Stack(settings, are_dags_paused=paused) as stack:
+            typer.echo(f"Airflow {stack.airflow_url}\nMLflow  {stack.mlflow_url}\nCtrl-C ends the stack")
+            stack.watch()
+    except KeyboardInterrupt:
+        typer.echo("the stack has ended")
+
+
+def _start_behind(settings: Settings, *, paused: bool) -> None:
+    """Start a supervisor that outlives this command and wait until its stack answers."""
+    from nightloop.stack.stack import StackState
+
+    log = settings.home / "logs" / "stack.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "nightloop.cli", "up", "--foreground", *(["--paused"] if paused else [])]
+    with log.open("wb") as sink:
+        supervisor = subprocess.Popen(
+            command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+        )
+    start = time.monotonic()
+    while (state := StackState.read(settings.home)) is None or state.supervisor.pid != supervisor.pid or not state.is_ready:
+        if supervisor.poll() is not None:
+            typer.echo(log.read_text(errors="replace")[-4000:], err=True)
+            raise typer.Exit(supervisor.returncode or 1)
+        time.sleep(_POLL_SECONDS)
+    typer.echo(f"up after {time.monotonic() - start:.0f} s")
+    _print_state(settings, state)
+
+
+def _print_state(settings: Settings, state: "StackState") -> None:
+    from nightloop.stack.secrets import ADMIN, StackSecrets
+
+    typer.echo(_describe(state))
+    typer.echo(f"login   {ADMIN} / {StackSecrets.of_home(settings.home).airflow_password}")
+    typer.echo(f"logs    {settings.home / 'logs'}")
+
+
+def _describe(state: "StackState") -> str:
+    return "\n".join(f"{name.capitalize():8}{url}" for name, url in state.urls.items())
+
+
+@contextmanager
+def _faults_shown() -> Iterator[None]:
+    """Print an error that the user can act on without its traceback."""
+    try:
+        yield
+    except NightloopError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_INPUT) from None
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

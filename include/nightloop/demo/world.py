@@ -1,0 +1,28 @@
+"""The outside world of the demo: it sends files into the landing zone, and changes when told to."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from nightloop.engine.session import open_session
+from nightloop.simulate import Drift, simulate
+from nightloop.simulate.params import DriftKind
+from nightloop.use_case import UseCase
+
+
+@dataclass(frozen=True)
+class World:
+    """Sends one use case's files; `drift` is the change it is capable of."""
+
+    use_case: UseCase
+    remote: str
+    landing: str
+    rows_per_night: int
+    drift: DriftKind
+
+    def send(self, nights: Sequence[datetime], drift_from: datetime | None = None) -> None:
+        """Land the files of some nights, as the world stands with or without its change."""
+        drifts = [Drift(kind=self.drift, at=drift_from)] if drift_from else []
+        with open_session(self.remote, str(uuid.uuid4()), []) as spark:
+            simulate(self.use_case, spark, self.landing, nights, self.rows_per_night, drifts=drifts)

@@ -1,0 +1,92 @@
+"""Score feature rows with an ONNX model: inside Spark batch by batch, or in this process for a table in memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nightloop.scoring.params import ScoringParams
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def score_frame(
+    frame: "DataFrame",
+    model: bytes,
+    columns: Sequence[str],
+    keep: Sequence[str],
+    params: ScoringParams,
+    *,
+    is_binary: bool,
+) -> "DataFrame":
+    """Return the kept columns of a frame with `score` DOUBLE and `decision` INT.
+
+    Memory does not grow with the rows: each Python worker holds the model and one batch. A multiclass model's score is
+    the probability of the class it decides for; a regression decides nothing, so its decision is null.
+    """
+    from pyspark.sql.types import DoubleType, IntegerType, StructField, StructType
+
+    frame.sparkSession.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", params.batch_rows)
+    kept = frame.select(*keep, *(name for name in columns if name not in keep))
+    fields = [field for field in kept.schema if field.name in set(keep)]
+    added = [StructField("score", DoubleType()), StructField("decision", IntegerType())]
+    threshold = params.decision_threshold if is_binary else None
+    return kept.mapInArrow(_make_scorer(model, tuple(keep), threshold), StructType([*fields, *added]))
+
+
+def _make_scorer(model: bytes, keep: tuple[str, ...], threshold: float | None) -> Any:
+    """Return a function over Arrow batches that Spark ships by value: the server needs no package of ours."""
+
+    def score_batches(batches: Iterator[Any]) -> Iterator[Any]:
+        import numpy
+        import onnxruntime
+        import pyarrow
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        for batch in batches:
+            if batch.num_rows == 0:
+                continue
+            feed = {}
+            for entry in session.get_inputs():
+                column = batch.column(entry.name)
+                if entry.type == "tensor(string)":
+                    array = column.cast(pyarrow.string()).fill_null("").to_numpy(zero_copy_only=False).astype(object)
+                else:
+                    with numpy.errstate(over="ignore"):
+                        array = column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False).astype(numpy.float32)
+                feed[entry.name] = array.reshape(-1, 1)
+            scores = numpy.asarray(session.run(["score"], feed)[0], numpy.float64)
+            decisions = pyarrow.nulls(batch.num_rows, pyarrow.int32())
+            if scores.ndim == 2:
+                decisions = pyarrow.array(scores.argmax(axis=1), pyarrow.int32())
+                scores = scores.max(axis=1)
+            elif threshold is not None:
+                decisions = pyarrow.array(scores >= threshold).cast(pyarrow.int32())
+            columns = [*(batch.column(name) for name in keep), pyarrow.array(scores), decisions]
+            yield pyarrow.RecordBatch.from_arrays(columns, names=[*keep, "score", "decision"])
+
+    return score_batches
+
+
+def score_table(model: bytes, table: pa.Table) -> NDArray[np.float64]:
+    """Return the model's scores of a table in memory: [N], or [N, classes]."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    feed: Mapping[str, NDArray[Any]] = {
+        entry.name: _column(table, entry.name, is_text=entry.type == "tensor(string)") for entry in session.get_inputs()
+    }
+    return np.asarray(session.run(["score"], feed)[0], np.float64)
+
+
+def _column(table: pa.Table, name: str, *, is_text: bool) -> NDArray[Any]:
+    column = table.column(name)
+    if is_text:
+        return column.cast(pa.string()).fill_null("").to_numpy().astype(object).reshape(-1, 1)
+    with np.errstate(over="ignore"):
+        return column.cast(pa.float64()).to_numpy().astype(np.float32).reshape(-1, 1)

@@ -1,0 +1,1 @@
+SELECT row_id, 1.0 AS label FROM spine
