@@ -1,8 +1,8 @@
 """Replays a whole history at once and trains the first model. Started by hand, with the first and the last day.
 
 1. For every source: `land_source` and `clean_source`, from as far back as the features look.
-2. `build_features`, `score_batch`, `load_scores`: all nights in one replay, the same SQL as any single night. Before there
-   is a champion there is nothing to score, and both scoring tasks are skipped.
+2. `build_features`, `score_batch`, `load_scores`: all nights in one replay, the same SQL as any single night. Before
+   there is a champion there is nothing to score, and both scoring tasks are skipped.
 3. `measure_outcomes` and `profile_partition`, cohort by cohort and night by night.
 4. `decide_retraining` records the verdicts of the past; verdicts on the past ask for no retraining.
 5. The training chain as in the retraining DAG, as of the last night.

@@ -28,7 +28,7 @@ from nightloop.run import parse_instant
 from nightloop.source import Source
 from nightloop.use_case import UseCase
 from nightloop_airflow.forms import night_param, variant_param
-from nightloop_airflow.parsing import describe_dag, title_of, use_cases_of
+from nightloop_airflow.parsing import describe_dag, nights_end, title_of, use_cases_of
 from nightloop_airflow.run_key import describe_requests
 from nightloop_airflow.sensor import SourcesClosedSensor
 from nightloop_airflow.tasks import default_args, request_asset, use_case_job
@@ -45,6 +45,7 @@ def build_nightly_dag(use_case: UseCase, sources: Mapping[str, Source]) -> DAG:
         doc_md=describe_dag(__doc__, use_case),
         schedule=CronTriggerTimetable(use_case.schedule, timezone="UTC"),
         start_date=datetime.combine(use_case.start, time(), UTC),
+        end_date=nights_end(),
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=deadline + timedelta(hours=6),

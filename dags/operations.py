@@ -11,8 +11,8 @@ from nightloop_airflow.tasks import default_args
 
 OWNER = "platform"
 UPKEEP_DOC = """
-Compacts small files of every table of the lake and removes files that no version within the retention needs, every week.
-The content of no night changes.
+Compacts small files of every table of the lake and removes files that no version within the retention needs, every
+week. The content of no night changes.
 
 **Owner:** platform
 
@@ -20,13 +20,13 @@ The content of no night changes.
 `nightloop doctor` finds nothing wrong.
 """
 ROLLBACK_DOC = """
-Makes an earlier model version champion again, for all nights after the given one. The change, its author's reason and both
-versions are a row of the audit table; `nightloop status` shows the champion.
+Makes an earlier model version champion again, for all nights after the given one. The change, its author's reason and
+both versions are a row of the audit table; `nightloop status` shows the champion.
 
 **Owner:** platform
 
-**When it fails** the champion is unchanged. Exit code 65 means that the version does not exist or is champion already; the
-log names the versions there are.
+**When it fails** the champion is unchanged. Exit code 65 means that the version does not exist or is champion already;
+the log names the versions there are.
 """
 
 

@@ -5,8 +5,8 @@
 
 **When it fails**
 
-- *exit code 65*: the feed is not what `source.yaml` says, or too many rows are bad. The last lines of the log name file,
-  row rule, expected and found. Repair the feed or the folder, then clear the failed task.
+- *exit code 65*: the feed is not what `source.yaml` says, or too many rows are bad. The last lines of the log name
+  file, rule, expected and found. Repair the feed or the folder, then clear the failed task.
 - *anything else* was tried again by itself; if it still fails, see `nightloop doctor`, then clear the task.
 
 Clearing is always safe: a night replaces itself.
@@ -18,7 +18,7 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from nightloop.source import Source
 from nightloop_airflow.forms import night_param, variant_param
-from nightloop_airflow.parsing import describe_dag, sources_of, title_of
+from nightloop_airflow.parsing import describe_dag, nights_end, sources_of, title_of
 from nightloop_airflow.tasks import default_args, source_asset, source_job
 
 
@@ -30,6 +30,7 @@ def build_source_dag(source: Source) -> DAG:
         doc_md=describe_dag(__doc__, source),
         schedule=CronTriggerTimetable(source.schedule, timezone="UTC"),
         start_date=datetime.combine(source.start, time(), UTC),
+        end_date=nights_end(),
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=6),

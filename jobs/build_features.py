@@ -35,7 +35,7 @@ def build_features(job: JobContext) -> JobResult:
         figures = check_spine(spine, nights, use_case.entity)
     with job.phase("features"):
         numeric, categorical = use_case.features.numeric, use_case.features.categorical
-        features = build(spine, figures, opened, use_case.features_sql, numeric, categorical)
+        features = build(spine, figures, opened, use_case.features_sql, numeric, categorical, use_case.entity)
         staged = job.lake.stage(features, ref, replay, token)
     with job.phase("judge"):
         verdict = judge(staged, use_case.suite, str(ref)) if figures.total else None

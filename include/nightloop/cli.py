@@ -69,6 +69,16 @@ def down() -> None:
 
 
 @app.command()
+def migrate() -> None:
+    """Bring ledger and warehouse to the revision of this version; `up` and `demo` do it by themselves."""
+    from nightloop.stack.databases import migrate_stores
+
+    with _faults_shown():
+        migrate_stores(Settings.from_environment())
+    typer.echo("ledger and warehouse are up to date")
+
+
+@app.command()
 def status() -> None:
     """Print where the stack runs and each use case's champion, last night and last verdict."""
     from rich.console import Console
@@ -88,7 +98,8 @@ def status() -> None:
 @app.command()
 def validate(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Folders that hold sources/ and use_cases/; default: this installation's.")
+        list[Path] | None,
+        typer.Argument(help="Folders that hold sources/ and use_cases/; default: this installation's."),
     ] = None,
 ) -> None:
     """Check folders of sources and use cases, and print every fault of each."""
@@ -153,7 +164,11 @@ def _start_behind(settings: Settings, *, paused: bool) -> None:
             command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
         )
     start = time.monotonic()
-    while (state := StackState.read(settings.home)) is None or state.supervisor.pid != supervisor.pid or not state.is_ready:
+    while (
+        (state := StackState.read(settings.home)) is None
+        or state.supervisor.pid != supervisor.pid
+        or not state.is_ready
+    ):
         if supervisor.poll() is not None:
             typer.echo(log.read_text(errors="replace")[-4000:], err=True)
             raise typer.Exit(supervisor.returncode or 1)

@@ -107,7 +107,9 @@ def _look_at_machine(home: Path) -> list[Finding]:
     return [
         Finding("cores", str(cores), cores > 1, "the stack runs on one core, slowly; training wants one per rank"),
         Finding("memory", f"{memory_gb:.1f} GB available", memory_gb >= _MIN_MEMORY_GB, f"free {_MIN_MEMORY_GB} GB"),
-        Finding("disk", f"{free_gb:.0f} GB free at {place}", free_gb >= _MIN_FREE_GB, "set NIGHTLOOP_HOME to a larger disk"),
+        Finding(
+            "disk", f"{free_gb:.0f} GB free at {place}", free_gb >= _MIN_FREE_GB, "set NIGHTLOOP_HOME to a larger disk"
+        ),
     ]
 
 

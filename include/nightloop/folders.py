@@ -1,9 +1,12 @@
-"""Find, read and type the folders below `sources/` and `use_cases/`. Light: Airflow imports this while it parses DAGs."""
+"""Find, read and type the folders below `sources/` and `use_cases/`.
+
+Light: Airflow imports this while it parses DAGs.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -145,7 +148,7 @@ def _load_all(model: type[Model], folders: Sequence[Path]) -> list[Model]:
 def _read_folder(folder: Path, model: type[Model], main: str, texts: Mapping[str, str]) -> Model:
     """Read every file of a folder before complaining, so that one error lists all faults."""
     faults: list[Fault] = []
-    extra: dict[str, object] = {field: "" for field in texts}
+    extra: dict[str, object] = dict.fromkeys(texts, "")
     for field, name in texts.items():
         try:
             extra[field] = _read_text(folder / name)
@@ -182,7 +185,9 @@ def _check_schedules(document: Document) -> Iterator[Fault]:
     }
     for path, cron in schedules.items():
         if isinstance(cron, str) and not is_schedule(cron):
-            yield Fault(document.where(path), "a cron expression of five fields in UTC", _show(cron), "e.g. `0 2 * * *`")
+            yield Fault(
+                document.where(path), "a cron expression of five fields in UTC", _show(cron), "e.g. `0 2 * * *`"
+            )
 
 
 def _read_text(file: Path) -> str:
@@ -194,13 +199,17 @@ def _read_text(file: Path) -> str:
         found = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
         raise NightloopError(Fault(str(file), "a readable file", found, "add it")) from None
     except UnicodeDecodeError as error:
-        raise NightloopError(Fault(f"{file}:1", "UTF-8 text", f"byte {error.start} is not", "save it as UTF-8")) from None
+        raise NightloopError(
+            Fault(f"{file}:1", "UTF-8 text", f"byte {error.start} is not", "save it as UTF-8")
+        ) from None
 
 
 def _compose(file: Path, text: str) -> Document:
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(problem="an anchor or alias; write the value out", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="an anchor or alias; write the value out", problem_mark=cast("yaml.Mark", event.start_mark)
+            )
     loader = _Loader(text)
     try:
         node = loader.get_single_node()

@@ -35,7 +35,16 @@ _UNORDERED = {
     "collect_set", "string_agg", "listagg", "group_concat", "approx_top_k",
 }  # fmt: skip
 _ORDER_FREE = {"sort_array", "array_sort", "size", "cardinality", "array_size", "array_max", "array_min"}
-_MULTIPLYING = {"explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer", "stack", "unnest"}
+_MULTIPLYING = {
+    "explode",
+    "explode_outer",
+    "posexplode",
+    "posexplode_outer",
+    "inline",
+    "inline_outer",
+    "stack",
+    "unnest",
+}
 _ROW_WISE_ONLY = (exp.Group, exp.Distinct, exp.Join, exp.Limit, exp.Where, exp.Having, exp.Window, exp.AggFunc,
                   exp.Subquery, exp.Union, exp.Explode, exp.Lateral)  # fmt: skip
 
@@ -67,6 +76,7 @@ def check_sql(text: str, file: str, contract: SqlContract) -> list[Fault]:
     (statement,) = statements
     if not isinstance(statement, exp.Query):
         return [Fault(f"{file}:{_line_of(statement)}", "a SELECT", statement.key.upper(), "folders only read")]
+    _mark_lines(statement, text)
     faults = [*_check_nodes(statement, file, contract), *_check_tables(statement, file, contract)]
     faults = faults or list(_check_columns(statement, file, contract))
     return sorted(faults, key=_by_line)
@@ -82,12 +92,13 @@ def check_condition(text: str, where: str, columns: Collection[str]) -> list[Fau
     plain = condition.find(exp.Where)
     if plain is None or condition.find(exp.Subquery, exp.From, exp.Union, exp.AggFunc, exp.Window, exp.Group):
         return [Fault(where, "one condition on the row", text, "use the row's columns only")]
-    faults = [Fault(where, fault.expected, fault.found, fault.remedy) for fault in _check_nodes(condition, where, contract)]
+    faults = [
+        Fault(where, fault.expected, fault.found, fault.remedy) for fault in _check_nodes(condition, where, contract)
+    ]
     known = {column.lower() for column in columns}
-    for column in condition.find_all(exp.Column):
-        if known and column.name.lower() not in known:
-            faults.append(Fault(where, f"one of the columns {_list(columns)}", column.name, "correct its name"))
-    return faults
+    unknown = [column.name for column in condition.find_all(exp.Column) if known and column.name.lower() not in known]
+    expected = f"one of the columns {_list(columns)}"
+    return [*faults, *(Fault(where, expected, name, "correct its name") for name in unknown)]
 
 
 def list_output(text: str, views: Mapping[str, Collection[str]]) -> list[str] | None:
@@ -95,7 +106,7 @@ def list_output(text: str, views: Mapping[str, Collection[str]]) -> list[str] | 
     try:
         statement = sqlglot.parse_one(text, read=_DIALECT)
         if statement.find(exp.Star):
-            schema = {view: dict.fromkeys(columns, "string") for view, columns in views.items()}
+            schema: dict[str, object] = {view: dict.fromkeys(columns, "string") for view, columns in views.items()}
             statement = qualify(statement, schema=schema, dialect=_DIALECT, validate_qualify_columns=False)
     except SqlglotError:
         return None
@@ -114,14 +125,16 @@ def normalise_sql(text: str) -> str:
     return sqlglot.parse_one(text, read=_DIALECT).sql(dialect=_DIALECT, comments=False, normalize_functions="upper")
 
 
-def _check_nodes(statement: exp.Expression, file: str, contract: SqlContract) -> Iterator[Fault]:
+def _check_nodes(statement: exp.Expr, file: str, contract: SqlContract) -> Iterator[Fault]:
     for node in statement.walk():
         where = f"{file}:{_line_of(node)}"
         if isinstance(node, exp.Select) and any(hint for hint in (node.args.get("into"), node.args.get("sample"))):
             yield Fault(where, "a plain SELECT", "SELECT INTO or a sample", "remove it")
         if isinstance(node, exp.TableSample):
             yield Fault(where, "a deterministic SELECT", "TABLESAMPLE", "keep every row; sampling is chance")
-        if isinstance(node, (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Command, exp.QueryTransform)):
+        if isinstance(
+            node, (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Command, exp.QueryTransform)
+        ):
             yield Fault(where, "a SELECT", node.key.upper(), "folders only read")
         if isinstance(node, (exp.Parameter, exp.Placeholder, exp.SessionParameter)):
             yield Fault(where, "fixed SQL", f"the variable {node.sql(dialect=_DIALECT)}", "write the value out")
@@ -135,7 +148,7 @@ def _check_nodes(statement: exp.Expression, file: str, contract: SqlContract) ->
                 yield Fault(where, "one row out for each row in", node.sql(dialect=_DIALECT), "keep the array")
 
 
-def _check_function(node: exp.Expression, where: str) -> Iterator[Fault]:
+def _check_function(node: exp.Expr, where: str) -> Iterator[Fault]:
     names = _names_of(node)
     shown = node.sql(dialect=_DIALECT)
     has_arguments = bool(list(node.iter_expressions())) and not _is_bare_call(node)
@@ -229,26 +242,41 @@ def _ctes_read(statement: exp.Query) -> set[int]:
     }
 
 
-def _is_bare_call(node: exp.Expression) -> bool:
+def _is_bare_call(node: exp.Expr) -> bool:
     """Spark calls a few functions without parentheses: `SELECT current_date`."""
-    return isinstance(node, exp.Column) and not node.table and node.name.lower() in (_CLOCK | _SESSION) - {"user", "version"}
+    return (
+        isinstance(node, exp.Column)
+        and not node.table
+        and node.name.lower() in (_CLOCK | _SESSION) - {"user", "version"}
+    )
 
 
-def _names_of(node: exp.Expression) -> set[str]:
-    if isinstance(node, exp.Anonymous) or isinstance(node, exp.Column):
+def _names_of(node: exp.Expr) -> set[str]:
+    if isinstance(node, (exp.Anonymous, exp.Column)):
         return {node.name.lower()}
     written = str(node.meta.get("name", "")).lower()
     names = {name.lower() for name in type(node).sql_names()} if isinstance(node, exp.Func) else set()
     return {*names, written, node.sql(dialect=_DIALECT).split("(")[0].strip().lower()} - {""}
 
 
-def _is_sorted(node: exp.Expression) -> bool:
+def _is_sorted(node: exp.Expr) -> bool:
     """Tell whether what surrounds an aggregate makes the order of its rows irrelevant."""
     parent = node.parent
     return isinstance(parent, exp.Func) and bool(_names_of(parent) & _ORDER_FREE)
 
 
-def _line_of(node: exp.Expression) -> int:
+def _mark_lines(statement: exp.Query, text: str) -> None:
+    """Give calls that the parser left without a line that of the first word of their name."""
+    tokens = sqlglot.tokenize(text, read=_DIALECT)
+    for node in statement.find_all(exp.Func):
+        names = _names_of(node)
+        if "line" not in node.meta and (
+            found := next((token for token in tokens if token.text.lower() in names), None)
+        ):
+            node.meta["line"] = found.line
+
+
+def _line_of(node: exp.Expr) -> int:
     """Return the line of a node, or that of the first token below or above it that knows its own."""
     for candidate in (*node.walk(), *_ancestors(node)):
         line = candidate.meta.get("line")
@@ -257,7 +285,7 @@ def _line_of(node: exp.Expression) -> int:
     return 1
 
 
-def _ancestors(node: exp.Expression) -> Iterator[exp.Expression]:
+def _ancestors(node: exp.Expr) -> Iterator[exp.Expr]:
     current = node.parent
     while current is not None:
         yield current
@@ -269,7 +297,9 @@ def _explain_syntax(error: ParseError | TokenError, file: str) -> Fault:
     line = details.get("line") or 1
     found = details.get("description") or str(error)
     highlight = str(details.get("highlight") or "")
-    return Fault(f"{file}:{line}", "one SELECT that parses", _shorten(f"{found} at `{highlight}`"), "correct the syntax")
+    return Fault(
+        f"{file}:{line}", "one SELECT that parses", _shorten(f"{found} at `{highlight}`"), "correct the syntax"
+    )
 
 
 def _by_line(fault: Fault) -> int:

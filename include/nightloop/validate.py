@@ -99,7 +99,9 @@ def _check_source(folder: _Folder, source: Source) -> Iterator[Fault]:
             yield _unknown(folder.where("pii", column), "a declared column", source.columns, column)
     for column in source.ignored_columns:
         if column in source.columns:
-            yield Fault(folder.where("ignored_columns"), "columns that are not declared", column, "remove one of the two")
+            yield Fault(
+                folder.where("ignored_columns"), "columns that are not declared", column, "remove one of the two"
+            )
     yield from _check_known_at(folder, source)
     suite = read_document(folder.path / "suite.yaml")
     yield from _check_suite(suite, source.suite, None if known is None else {*known, *raw})
@@ -116,9 +118,16 @@ def _check_known_at(folder: _Folder, source: Source) -> Iterator[Fault]:
             where = folder.where("known_at", "column")
             yield Fault(where, "a date or timestamp column", f"{rule.column} of type {column.type}", "choose another")
         if rule.column in source.pii:
-            yield Fault(folder.where("known_at", "column"), "a column that stays as it is", f"PII {rule.column}", "choose another")
+            yield Fault(
+                folder.where("known_at", "column"),
+                "a column that stays as it is",
+                f"PII {rule.column}",
+                "choose another",
+            )
     elif rule.column is not None or rule.truncated_to is not None:
-        yield Fault(folder.where("known_at"), "`column` and `truncated_to` only with `by: column`", rule.by, "remove them")
+        yield Fault(
+            folder.where("known_at"), "`column` and `truncated_to` only with `by: column`", rule.by, "remove them"
+        )
     if rule.by == "file_name":
         yield from _check_pattern(folder, rule.pattern)
     elif rule.pattern is not None:
@@ -207,13 +216,17 @@ def _check_limits(folder: _Folder, use_case: UseCase) -> Iterator[Fault]:
         yield _unknown(where, f"a metric of a {use_case.task} task", known, use_case.promotion.metric)
     for metric in use_case.promotion.floors:
         if metric not in known:
-            yield _unknown(folder.where("promotion", "floors", metric), f"a metric of a {use_case.task} task", known, metric)
+            yield _unknown(
+                folder.where("promotion", "floors", metric), f"a metric of a {use_case.task} task", known, metric
+            )
     for attribute in use_case.promotion.fairness:
         if attribute not in use_case.protected:
             where = folder.where("promotion", "fairness", attribute)
             yield _unknown(where, "a protected attribute", use_case.protected, attribute)
     if use_case.task != "binary" and (use_case.scoring.costs or use_case.scoring.threshold):
-        yield Fault(folder.where("scoring"), f"no threshold and no costs for a {use_case.task} task", "one", "remove it")
+        yield Fault(
+            folder.where("scoring"), f"no threshold and no costs for a {use_case.task} task", "one", "remove it"
+        )
     names = [recipe.name for recipe in use_case.training.candidates]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Fault(folder.where("training", "candidates"), "each recipe once", f"`{name}` twice", "remove one")
@@ -266,7 +279,11 @@ def _export_schema(name: str, model: type[BaseModel]) -> str:
         schema["required"] = [required for required in schema["required"] if required != hidden]
     definitions = schema.get("$defs", {})
     if "Span" in definitions:
-        definitions["Span"] = {"type": "string", "pattern": r"^\d+ (hour|day|month)s?$", "description": "e.g. 12 months"}
+        definitions["Span"] = {
+            "type": "string",
+            "pattern": r"^\d+ (hour|day|month)s?$",
+            "description": "e.g. 12 months",
+        }
     schema["$defs"] = _reach(schema, definitions)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"nightloop {name}"

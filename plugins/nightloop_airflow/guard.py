@@ -1,9 +1,9 @@
 """Run one command and answer for its whole process tree: `python -m nightloop_airflow.guard '<json>' command…`.
 
 The guard stands between an Airflow task and its job, in a session of its own. The task's death ends the guard
-(PR_SET_PDEATHSIG), the guard's death ends the command, and whatever ends the command ends all its descendants: the guard
-adopts orphans (PR_SET_CHILD_SUBREAPER), so it also finds those that left the command's process group and lost their
-parent, such as training ranks. After a forced ending it runs the clean-up command. Linux only; knows no Airflow.
+(PR_SET_PDEATHSIG), the guard's death ends the command, and whatever ends the command ends all its descendants: the
+guard adopts orphans (PR_SET_CHILD_SUBREAPER), so it also finds those that left the command's process group and lost
+their parent, such as training ranks. After a forced ending it runs the clean-up command. Linux only; knows no Airflow.
 """
 
 import ctypes
@@ -12,11 +12,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import psutil
 
@@ -51,18 +51,28 @@ class Orders:
         return cls(**{**document, "cleanup": tuple(document["cleanup"])})
 
 
-def guard(orders: Orders, command: Sequence[str]) -> int:
-    """Run the command to its end and return its exit code; 128 + signal if a signal ended it, 143 if the guard did."""
+class Job(Protocol):
+    """The part of `subprocess.Popen` that a guard needs of what it guards."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
+
+
+def guard(orders: Orders, start: Callable[[], Job], is_abandoned: Callable[[], bool]) -> int:
+    """Start a job, see it to its end and return its exit code; 128 + signal if a signal ended it, 143 if the guard did.
+
+    `is_abandoned` says whether whoever asked for the job is gone; it is asked once a second.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
-    environment = {**os.environ, "NIGHTLOOP_PARENT_PID": str(os.getpid())}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_prepare_command)
-    is_stopped = _wait(process, orders.parent)
+    job = start()
+    is_stopped = _wait(job, is_abandoned)
     ended = end_descendants(orders.grace_seconds)
     if is_stopped:
         _say(f"WARNING nightloop_airflow.guard: stopped the job and ended {ended} process(es)")
-    code = process.wait()
+    code = job.wait()
     if is_stopped or code < 0:
         _clean_up(orders)
     if is_stopped:
@@ -97,18 +107,19 @@ def _descendants() -> list[psutil.Process]:
     return found
 
 
-def _prepare_command() -> None:
+def prepare_job() -> None:
+    """Undo in the job's own process what the guard set for itself, and tie the job's life to the guard's."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)
 
 
-def _wait(process: subprocess.Popen[bytes], parent: int) -> bool:
-    """Wait for the command to end; return True if it is to be stopped instead."""
-    while process.poll() is None:
+def _wait(job: Job, is_abandoned: Callable[[], bool]) -> bool:
+    """Wait for the job to end; return True if it is to be stopped instead."""
+    while job.poll() is None:
         received = signal.sigtimedwait(_WAKING, _POLL_SECONDS)
         if received is not None and received.si_signo != signal.SIGCHLD:
             return True
-        if os.getppid() != parent:
+        if is_abandoned():
             return True
     return False
 
@@ -131,5 +142,21 @@ def _say(line: str) -> None:
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
+def _start_command(command: Sequence[str]) -> Job:
+    environment = {**os.environ, "NIGHTLOOP_PARENT_PID": str(os.getpid())}
+    return subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=prepare_job,  # noqa: PLW1509 - the guard has one thread
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Guard the command that follows the orders, for the process that started this one."""
+    orders = Orders.from_json(argv[0])
+    return guard(orders, lambda: _start_command(argv[1:]), lambda: os.getppid() != orders.parent)
+
+
 if __name__ == "__main__":
-    sys.exit(guard(Orders.from_json(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(sys.argv[1:]))

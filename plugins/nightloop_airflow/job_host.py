@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from nightloop_airflow.guard import Orders, guard, prepare_command
+from nightloop_airflow.guard import Orders, guard, prepare_job
 
 WARM_MODULES = (
     "pandas",
@@ -141,7 +141,7 @@ def _start(request: Request) -> ForkedJob:
 
 def _run_module(command: Sequence[str]) -> int:
     os.setsid()
-    prepare_command()
+    prepare_job()
     module, *arguments = command
     return int(importlib.import_module(module).main(arguments))
 

@@ -50,7 +50,7 @@ class JobOperator(BaseOperator):
     operator_extra_links: Collection[BaseOperatorLink] = (MlflowLink(), ReportLink())
     ui_color = "#e8f0ea"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords only, each the name of a job's argument
         self,
         *,
         scope: str,

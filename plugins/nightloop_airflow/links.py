@@ -20,11 +20,11 @@ class JobLink(BaseOperatorLink):
 
 @attrs.define()
 class MlflowLink(JobLink):
-    name: ClassVar[str] = "MLflow run"  # type: ignore[misc]
+    name: ClassVar[str] = "MLflow run"
     result_name: ClassVar[str] = "mlflow"
 
 
 @attrs.define()
 class ReportLink(JobLink):
-    name: ClassVar[str] = "Report"  # type: ignore[misc]
+    name: ClassVar[str] = "Report"
     result_name: ClassVar[str] = "report"

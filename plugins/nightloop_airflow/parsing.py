@@ -1,13 +1,16 @@
 """What DAG modules need while Airflow parses them: the folders to build DAGs for, and the texts people read."""
 
 import ast
+import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import cache
 
 from airflow.sdk import get_parsing_context
 
 from nightloop.fault import Fault, NightloopError
 from nightloop.folders import list_folders, load_source, load_use_case
+from nightloop.run import parse_instant
 from nightloop.settings import CHECKOUT, Settings
 from nightloop.source import Source
 from nightloop.use_case import UseCase
@@ -66,6 +69,12 @@ def describe_job(job: str) -> str:
     """Return a job's docstring without importing it: what it reads, writes and fails on."""
     file = CHECKOUT / "jobs" / f"{job}.py"
     return (ast.get_docstring(ast.parse(file.read_text())) or "") if file.is_file() else ""
+
+
+def nights_end() -> datetime | None:
+    """Return the instant after which no schedule ticks: `NIGHTLOOP_NIGHTS_END`, for stacks that replay the past."""
+    text = os.environ.get("NIGHTLOOP_NIGHTS_END")
+    return parse_instant(text) if text else None
 
 
 def title_of(family: str, name: str) -> str:

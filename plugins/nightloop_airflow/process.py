@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from nightloop_airflow.guard import Orders
+from nightloop_airflow.hosted import start_hosted
 
 _POLL_SECONDS = 1.0
 _CHUNK_BYTES = 65_536
@@ -21,7 +22,7 @@ _LINE_END = re.compile(r"[\r\n]+")
 
 
 class GuardedProcess:
-    """A running command. Its tree ends with it, with `stop`, with the `with` block and with the process that started it."""
+    """A running command; its tree ends with it, with `stop`, with the `with` block and with this process."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class GuardedProcess:
         cleanup: Sequence[str] = (),
     ) -> None:
         orders = Orders(os.getpid(), grace_seconds, str(session_file or ""), tuple(cleanup))
-        self._process = subprocess.Popen(
+        self._process = start_hosted(command, cwd, environment, orders) or subprocess.Popen(
             [sys.executable, "-m", "nightloop_airflow.guard", orders.to_json(), *command],
             cwd=cwd,
             env=dict(environment),

@@ -1,7 +1,7 @@
-"""Turn any Airflow context into the run that a job is asked for: which night, from where, which variant, which requests.
+"""Turn any Airflow context into the run that a job is asked for: which nights, which variant, which requests.
 
-Airflow gives asset-triggered runs no logical date, and what arrives in params, run conf and events is data: it is parsed
-and checked here, in one place, and never templated. Imports no Airflow.
+Airflow gives asset-triggered runs no logical date, and what arrives in params, run conf and events is data: it is
+parsed and checked here, in one place, and never templated. Imports no Airflow.
 """
 
 import re
@@ -37,8 +37,8 @@ def resolve_run(
     """Return the run that a DAG run stands for: params before asset events before the logical date.
 
     Param `as_of` names a night, params `first` and `last` days of a longer replay; a logical date counts as the last
-    night at or before it. Events that Airflow coalesced into one run are joined: all their requests, the youngest as_of.
-    `schedule` is the cron of the source or use case; None for platform jobs, which have no nights.
+    night at or before it. Events that Airflow coalesced into one run are joined: all their requests, the youngest
+    as_of. `schedule` is the cron of the source or use case; None for platform jobs, which have no nights.
 
     Raises:
         NightloopError: nothing names a night, or what names it is no night of the schedule.

@@ -48,8 +48,10 @@ class SourcesClosedSensor(BaseSensorOperator):
 
     def complete(self, context: Context, event: dict[str, str] | None = None) -> None:  # noqa: ARG002 - Airflow's name
         if event:
-            remedy = "look at the runs of those source DAGs; clear this task once they have succeeded"
-            raise AirflowSensorTimeout(f"the deadline passed and these nights are still open: {_describe(event)}; {remedy}")
+            raise AirflowSensorTimeout(
+                f"the deadline passed and these nights are still open: {_describe(event)}; "
+                "look at the runs of those source DAGs and clear this task once they have succeeded"
+            )
         self.log.info("every source has closed its night")
 
 

@@ -56,8 +56,8 @@ def use_case_job(job: str, use_case: UseCase, **kwargs: Any) -> JobOperator:
 def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator, JobOperator]:
     """Build plan → candidates, in parallel → gate → refit → promotion; return the first and the last task.
 
-    `is_refilled` says whether features missing in the training window are computed first. The refit is skipped unless the
-    gate promotes; the promotion runs either way, because it also records the answer to every open request.
+    `is_refilled` says whether features missing in the training window are computed first. The refit is skipped unless
+    the gate promotes; the promotion runs either way, because it also records the answer to every open request.
     """
     budget = timedelta(minutes=use_case.training.budget_minutes) + TRAINING_MARGIN
     plan = use_case_job("plan_retraining", use_case, is_last_night_only=True, passes_requests=True)
@@ -68,7 +68,7 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
         map_index_template="{{ task.options['candidate'] }}",
         doc_md=describe_job("train_candidate"),
         **_use_case_arguments(use_case),
-    ).expand(options=list_candidates(plan.output))
+    ).expand(options=list_candidates(plan.output))  # type: ignore[arg-type]
     judge = use_case_job("judge_candidates", use_case, is_last_night_only=True)
     refit = use_case_job("refit_recipe", use_case, is_last_night_only=True, execution_timeout=budget)
     promote = use_case_job(

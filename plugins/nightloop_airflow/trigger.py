@@ -21,7 +21,7 @@ class NightsClosedTrigger(BaseTrigger):
     """
 
     def __init__(self, nights: Mapping[str, str], deadline: str, poll_seconds: float = 5.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nights = dict(nights)
         self.deadline = deadline
         self.poll_seconds = poll_seconds
@@ -35,7 +35,7 @@ class NightsClosedTrigger(BaseTrigger):
             if _has_passed(self.deadline):
                 break
             await asyncio.sleep(self.poll_seconds)
-        yield TriggerEvent(open_nights)
+        yield TriggerEvent(open_nights)  # type: ignore[no-untyped-call]
 
 
 def find_open_nights(nights: Mapping[str, str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ def test_every_packaged_folder_has_its_dags(dags: dict[str, Any]) -> None:
     assert sources | {f"{family}_{name}" for family in FAMILIES[1:4] for name in names} <= set(dags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dag_id", ["source_bookings", "nightly_delay", "operations_lake_upkeep"])
 def test_a_task_loads_its_own_dag_only(dag_id: str, parse: Callable[..., dict[str, Any]]) -> None:
     assert list(parse(FOLDERS, dag_id=dag_id)["dags"]) == [dag_id]
@@ -53,11 +54,13 @@ def broken(parse: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPa
     return parse(folders)
 
 
+@pytest.mark.slow
 def test_a_broken_folder_takes_no_other_dag_away(broken: dict[str, Any]) -> None:
     assert {"source_bookings", "nightly_lonely", "retrain_lonely", "operations_lake_upkeep"} <= set(broken["dags"])
     assert not {"source_weather", "nightly_delay"} & set(broken["dags"])
 
 
+@pytest.mark.slow
 def test_a_broken_folder_shows_every_fault_as_an_import_error(broken: dict[str, Any]) -> None:
     assert list(broken["import_errors"]) == ["broken_folders"]
     error = broken["import_errors"]["broken_folders"]

@@ -33,19 +33,32 @@ def test_ticks_between_two_nights_are_none() -> None:
 @pytest.mark.parametrize(
     ("instant", "first", "last", "following", "before"),
     [
-        pytest.param(at(2025, 1, 1, 2), at(2025, 1, 1, 2), at(2025, 1, 1, 2), at(2025, 2, 1, 2), at(2024, 12, 1, 2), id="on the tick"),
+        pytest.param(
+            at(2025, 1, 1, 2),
+            at(2025, 1, 1, 2),
+            at(2025, 1, 1, 2),
+            at(2025, 2, 1, 2),
+            at(2024, 12, 1, 2),
+            id="on the tick",
+        ),
         pytest.param(
             at(2025, 1, 1, 2) + timedelta(microseconds=1),
-            at(2025, 2, 1, 2), at(2025, 1, 1, 2), at(2025, 2, 1, 2), at(2025, 1, 1, 2),
+            at(2025, 2, 1, 2),
+            at(2025, 1, 1, 2),
+            at(2025, 2, 1, 2),
+            at(2025, 1, 1, 2),
             id="a microsecond after",
         ),
         pytest.param(
             at(2025, 1, 1, 2) - timedelta(microseconds=1),
-            at(2025, 1, 1, 2), at(2024, 12, 1, 2), at(2025, 1, 1, 2), at(2024, 12, 1, 2),
+            at(2025, 1, 1, 2),
+            at(2024, 12, 1, 2),
+            at(2025, 1, 1, 2),
+            at(2024, 12, 1, 2),
             id="a microsecond before",
         ),
     ],
-)  # fmt: skip
+)
 def test_neighbours(instant: datetime, first: datetime, last: datetime, following: datetime, before: datetime) -> None:
     assert first_tick_at_or_after(MONTHLY, instant) == first
     assert last_tick_at_or_before(MONTHLY, instant) == last

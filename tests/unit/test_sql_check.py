@@ -20,16 +20,30 @@ CONTRACT = SqlContract(VIEWS)
         pytest.param("", 1, "one statement", "0 statements", id="empty"),
         pytest.param("SELECT *\nFROM delta.`/lake/x`", 2, "one of the views", "delta.`/lake/x`", id="delta path"),
         pytest.param("SELECT *\nFROM text.`/etc/passwd`", 2, "one of the views", "text.`/etc/passwd`", id="text path"),
-        pytest.param("SELECT fare FROM trips\nWHERE EXISTS (SELECT 1 FROM parquet.`/x`)", 2, "one of", "parquet", id="inner path"),
-        pytest.param("SELECT *\nFROM read_files('/x')", 2, "one of the views", "READ_FILES", id="table function"),
+        pytest.param(
+            "SELECT fare FROM trips\nWHERE EXISTS (SELECT 1 FROM parquet.`/x`)", 2, "one of", "parquet", id="inner path"
+        ),
+        pytest.param("SELECT *\nFROM read_files('/x')", 2, "SQL functions only", "READ_FILES", id="table function"),
         pytest.param("SELECT *\nFROM identifier('x')", 2, "one of the views", "IDENTIFIER", id="identifier clause"),
-        pytest.param("SELECT 1 AS a\nFROM elsewhere", 2, "one of the views spine, trips", "elsewhere", id="unknown view"),
-        pytest.param("WITH x AS (\nSELECT * FROM x) SELECT * FROM x", 2, "one of the views", "x", id="clause named like a table"),
+        pytest.param(
+            "SELECT 1 AS a\nFROM elsewhere", 2, "one of the views spine, trips", "elsewhere", id="unknown view"
+        ),
+        pytest.param(
+            "WITH x AS (\nSELECT * FROM x) SELECT * FROM x", 2, "one of the views", "x", id="clause named like a table"
+        ),
         pytest.param("SELECT fare\nFROM trips VERSION AS OF 3", 2, "a view as it is", "VERSION AS OF", id="version"),
-        pytest.param("SELECT fare\nFROM trips TIMESTAMP AS OF '2025-01-01'", 2, "a view as it is", "TIMESTAMP", id="timestamp"),
-        pytest.param("SELECT\n  reflect('java.lang.System', 'exit') FROM trips", 2, "SQL functions only", "REFLECT", id="reflect"),
-        pytest.param("SELECT\n  java_method('a', 'b') FROM trips", 2, "SQL functions only", "JAVA_METHOD", id="java_method"),
-        pytest.param("SELECT TRANSFORM(fare) USING 'cat' AS (a) FROM trips", 1, "a SELECT", "QUERYTRANSFORM", id="transform"),
+        pytest.param(
+            "SELECT fare\nFROM trips TIMESTAMP AS OF '2025-01-01'", 2, "a view as it is", "TIMESTAMP", id="timestamp"
+        ),
+        pytest.param(
+            "SELECT\n  reflect('java.lang.System', 'exit') FROM trips", 2, "SQL functions only", "REFLECT", id="reflect"
+        ),
+        pytest.param(
+            "SELECT\n  java_method('a', 'b') FROM trips", 2, "SQL functions only", "JAVA_METHOD", id="java_method"
+        ),
+        pytest.param(
+            "SELECT TRANSFORM(fare) USING 'cat' AS (a) FROM trips", 1, "a SELECT", "QUERYTRANSFORM", id="transform"
+        ),
         pytest.param("SELECT\n  input_file_name() FROM trips", 2, "without chance", "INPUT_FILE_NAME", id="file name"),
         pytest.param("SELECT\n  current_date AS d FROM trips", 2, "clock", "CURRENT_DATE", id="date without brackets"),
         pytest.param("SELECT fare,\n\n  now() AS n FROM trips", 3, "clock", "NOW", id="now"),
@@ -37,7 +51,9 @@ CONTRACT = SqlContract(VIEWS)
         pytest.param("SELECT fare FROM trips\nORDER BY rand()", 2, "chance", "RAND", id="rand"),
         pytest.param("SELECT uuid() AS u FROM trips", 1, "chance", "UUID", id="uuid"),
         pytest.param("SELECT shuffle(parts) AS p FROM trips", 1, "chance", "SHUFFLE", id="shuffle"),
-        pytest.param("SELECT monotonically_increasing_id() AS i FROM trips", 1, "chance", "MONOTONICALLY", id="row number"),
+        pytest.param(
+            "SELECT monotonically_increasing_id() AS i FROM trips", 1, "chance", "MONOTONICALLY", id="row number"
+        ),
         pytest.param("SELECT fare FROM trips TABLESAMPLE (10 PERCENT)", 1, "deterministic", "TABLESAMPLE", id="sample"),
         pytest.param("SELECT fare FROM trips\nLIMIT 3", 2, "every row", "LIMIT", id="limit"),
         pytest.param("SELECT current_user() AS u FROM trips", 1, "session", "CURRENT_USER", id="user"),
@@ -51,7 +67,7 @@ CONTRACT = SqlContract(VIEWS)
         pytest.param("SELECT fare, zone AS fare FROM trips", 1, "every output column once", "`fare` 2", id="twice"),
         pytest.param("SELECT FROM WHERE", 1, "parses", "WHERE", id="syntax"),
     ],
-)  # fmt: skip
+)
 def test_refused(sql: str, line: int, expected: str, found: str) -> None:
     faults = check_sql(sql, "features.sql", CONTRACT)
     assert faults
@@ -128,7 +144,9 @@ def test_output_of_a_star() -> None:
 
 
 def version(features: str = "SELECT row_id, fare FROM spine", schema: str = "int", engine: str = "1") -> str:
-    return feature_version({"trips": "SELECT a FROM raw"}, "SELECT a FROM trips_new", features, {"trips": schema}, engine)
+    return feature_version(
+        {"trips": "SELECT a FROM raw"}, "SELECT a FROM trips_new", features, {"trips": schema}, engine
+    )
 
 
 def test_layout_does_not_change_the_feature_version() -> None:

@@ -19,12 +19,13 @@ def build_features(
     sql: str,
     numeric: Sequence[str],
     categorical: Sequence[str],
+    entity: Sequence[str],
 ) -> DataFrame:
     """Return the staged spine's columns and its features, one row per spine row, with `night` and `variant` last.
 
     features.sql sees `spine` and, of each source, the records that meet a row as that row's decision knew them, with
     its `row_id`. Numeric features come back as DOUBLE, categorical ones as STRING; a row that the query leaves out has
-    null features.
+    null features; a feature named like a spine column takes its place.
 
     Raises:
         NightloopError: the query is wrong, or lacks a declared feature.
@@ -33,14 +34,14 @@ def build_features(
     built = run_sql(sql, views, "features.sql")
     declared = (*numeric, *categorical)
     missing = [name for name in ("row_id", *declared) if name not in built.columns]
-    clash = [name for name in declared if name in spine.columns]
+    clash = [name for name in declared if name in {"row_id", "decision_time", "night", "variant", *entity}]
     if missing or clash:
         raise NightloopError(
             Fault(
                 "columns of features.sql",
                 ", ".join(("row_id", *declared)),
                 ", ".join(built.columns),
-                f"select {', '.join(missing)}" if missing else f"rename {', '.join(clash)}: the spine has them too",
+                f"select {', '.join(missing)}" if missing else f"rename {', '.join(clash)}: they name the row",
             )
         )
     typed = built.select(
@@ -48,8 +49,8 @@ def build_features(
         *(F.col(name).cast("double").alias(name) for name in numeric),
         *(F.col(name).cast("string").alias(name) for name in categorical),
     )
-    own = [name for name in spine.columns if name not in {"night", "variant"}]
-    return spine.join(typed, "row_id", "left").select(*own, *declared, "night", "variant")
+    own = [name for name in spine.columns if name not in {"night", "variant", *declared}]
+    return spine.drop(*declared).join(typed, "row_id", "left").select(*own, *declared, "night", "variant")
 
 
 def scope_sources(spine: DataFrame, figures: SpineFigures, sources: Mapping[str, AsofSource]) -> dict[str, DataFrame]:

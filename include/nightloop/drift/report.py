@@ -18,6 +18,7 @@ from nightloop.run import format_night
 from nightloop.verdict import Verdict
 
 _METHODS: Mapping[Kind, str] = {"numeric": "psi", "categorical": "jensenshannon"}
+_NO_MARKUP = str.maketrans("<>&", "‹›+")
 _STYLE = "font-family:sans-serif;margin:1.5em;line-height:1.4"
 
 
@@ -65,8 +66,10 @@ def _draw(current: pd.DataFrame, reference: pd.DataFrame, kinds: Mapping[str, Ki
 
 
 def _typed(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> pd.DataFrame:
+    """Return plain floats and texts; Evidently writes categories into a script, so none may hold markup."""
     texts = frame[list(categorical)].astype("object")
-    return pd.concat([frame[list(numeric)].astype("float64"), texts.where(texts.notna(), None)], axis=1)
+    texts = texts.map(lambda value: None if pd.isna(value) else str(value).translate(_NO_MARKUP))
+    return pd.concat([frame[list(numeric)].astype("float64"), texts], axis=1)
 
 
 def _why_not(current: pd.DataFrame, reference: pd.DataFrame, column: str) -> str:
@@ -81,7 +84,9 @@ def _head(verdict: Verdict, left_out: Mapping[str, str], current: int, reference
     yield "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in verdict.facts.items()) + "</dl>"
     yield "<h2>Figures on every row</h2><table><tr><th>check</th><th>outcome</th><th>figure</th><th>limit</th><th></th></tr>"
     for check in verdict.checks:
-        figures = "".join(f"<td>{'' if value is None else f'{value:.4g}'}</td>" for value in (check.figure, check.limit))
+        figures = "".join(
+            f"<td>{'' if value is None else f'{value:.4g}'}</td>" for value in (check.figure, check.limit)
+        )
         yield f"<tr><td>{escape(check.name)}</td><td>{check.outcome}</td>{figures}<td>{escape(check.detail)}</td></tr>"
     yield "</table>"
     if left_out:

@@ -30,12 +30,15 @@ class ConnectServer:
     """How to run the server whose state (temporary files, warehouse folder) lies below `home`.
 
     `token` is what clients must present; it reaches the server through its environment, never through its arguments.
+    With `master` it is the driver of a cluster, whose executors reach it as `driver_host`; clients stay on loopback.
     """
 
     home: Path
     token: str
     port: int = DEFAULT_PORT
     memory_mb: int = 0
+    master: str = ""
+    driver_host: str = ""
 
     @property
     def folder(self) -> Path:
@@ -58,7 +61,7 @@ class ConnectServer:
         java = f"-Dlog4j2.configurationFile=file:{_LOG_CONF} -Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError"
         return [
             str(Path(sys.executable).with_name("spark-submit")),
-            f"--master=local[{len(os.sched_getaffinity(0))}]",
+            f"--master={self.master or f'local[{len(os.sched_getaffinity(0))}]'}",
             f"--driver-memory={self.memory_mb or default_memory_mb()}m",
             f"--driver-java-options={java}",
             *options,
@@ -67,14 +70,14 @@ class ConnectServer:
         ]
 
     def environment(self, base: Mapping[str, str] = os.environ) -> Mapping[str, str]:
-        """Return the server's whole environment: `base`, less what would make it a client; its workers import `nightloop`."""
+        """Return the server's environment: `base`, less what would make it a client; its workers import `nightloop`."""
         paths = [str(CHECKOUT / "include"), base.get("PYTHONPATH", "")]
         return {
             **{name: value for name, value in base.items() if name not in _CLIENT_VARIABLES},
             TOKEN_VARIABLE: self.token,
             "PYSPARK_PYTHON": sys.executable,
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "SPARK_LOCAL_IP": "127.0.0.1",
+            **({} if self.driver_host else {"SPARK_LOCAL_IP": "127.0.0.1"}),
         }
 
     def is_ready(self) -> bool:
@@ -91,8 +94,8 @@ class ConnectServer:
             "spark.connect.grpc.binding.port": str(self.port),
             "spark.connect.session.planCache.enabled": "false",  # stale reads were seen with it
             "spark.sql.connect.serverStacktrace.enabled": "false",
-            "spark.driver.host": "localhost",
-            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": self.driver_host or "localhost",
+            "spark.driver.bindAddress": "0.0.0.0" if self.driver_host else "127.0.0.1",  # noqa: S104 - a cluster's driver
             "spark.local.dir": str(self.folder / "local"),
             "spark.sql.catalogImplementation": "in-memory",
             "spark.sql.warehouse.dir": str(self.folder / "warehouse"),
@@ -100,7 +103,7 @@ class ConnectServer:
 
 
 def default_memory_mb() -> int:
-    """Return the server's heap: a sixth of the machine, at least 1 GiB, at most 8; `NIGHTLOOP_SPARK_MEMORY_MB` says other."""
+    """Return the server's heap: `NIGHTLOOP_SPARK_MEMORY_MB`, or a sixth of the machine between 1 and 8 GiB."""
     if stated := os.environ.get("NIGHTLOOP_SPARK_MEMORY_MB"):
         return int(stated)
     machine_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20

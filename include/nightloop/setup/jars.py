@@ -4,9 +4,11 @@ The client is Ivy, which pyspark carries: it needs nothing but Java and asks Mav
 `NIGHTLOOP_MAVEN_URL` names.
 """
 
+import contextlib
 import hashlib
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,8 +43,8 @@ def find_missing(folder: Path, jars: Sequence[Jar]) -> list[Jar]:
     return [jar for jar in jars if not _has_content(folder / jar.file_name, jar.sha256)]
 
 
-def fetch_jars(folder: Path, ivy: Path, shared: Path | None = None) -> int:
-    """Bring every pinned jar into the folder and return how many had to be fetched.
+def fetch_jars(folder: Path, ivy: Path, shared: Path | None = None, lock: Path = LOCK) -> int:
+    """Bring every jar of the lock file into the folder and return how many had to be fetched.
 
     `shared` is a second folder, of the machine's user, that keeps them for the next checkout.
 
@@ -50,7 +52,8 @@ def fetch_jars(folder: Path, ivy: Path, shared: Path | None = None) -> int:
         RuntimeError: a jar could not be fetched, or its content is not the pinned one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = find_missing(folder, read_lock())
+    pinned = read_lock(lock)
+    missing = find_missing(folder, pinned)
     for jar in list(missing):
         if shared and _has_content(shared / jar.file_name, jar.sha256):
             _copy(shared / jar.file_name, folder / jar.file_name)
@@ -60,12 +63,17 @@ def fetch_jars(folder: Path, ivy: Path, shared: Path | None = None) -> int:
             _retrieve(missing, ivy, Path(download))
             for jar in missing:
                 _accept(jar, Path(download) / jar.file_name, folder)
-    for jar in read_lock() if shared else ():
-        assert shared is not None  # noqa: S101 - narrows the type
-        if not (shared / jar.file_name).exists():
-            shared.mkdir(parents=True, exist_ok=True)
-            _copy(folder / jar.file_name, shared / jar.file_name)
+    if shared:
+        _keep(pinned, folder, shared)
     return len(missing)
+
+
+def _keep(jars: Sequence[Jar], folder: Path, shared: Path) -> None:
+    """Leave the jars in the user's cache, which may be read-only."""
+    with contextlib.suppress(OSError):
+        shared.mkdir(parents=True, exist_ok=True)
+        for jar in find_missing(shared, jars):
+            _copy(folder / jar.file_name, shared / jar.file_name)
 
 
 def _accept(jar: Jar, fetched: Path, folder: Path) -> None:
@@ -115,3 +123,10 @@ def _has_content(path: Path, sha256: str) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    from nightloop.setup.packages import find_ivy
+
+    lock_file, target = map(Path, sys.argv[1:3])
+    sys.stdout.write(f"{fetch_jars(target, find_ivy(), lock=lock_file)} jars fetched into {target}\n")

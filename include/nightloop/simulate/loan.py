@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _REPORTED_MONTHS = 12
 _WITHOUT_RECORD = 0.05
+_NEW_TERM = 60
+_NEW_PRODUCT = "instalment_60"
+_POOR_QUALITY = -1.2
+_CHARGED_OFF_DAYS = 150
 _TIME = "yyyy-MM-dd HH:mm:ss"
 _DAY = "yyyy-MM-dd"
 
@@ -22,20 +26,25 @@ def write_applications(frame: "DataFrame", draw: Draw) -> "DataFrame":
     from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
     digits = F.lpad(F.pmod(draw.hash("phone"), F.lit(10_000_000)).cast("string"), 7, "0")
-    applied = F.col("before_seconds") + (F.col("as_of_seconds") - F.col("before_seconds") - 7200) * draw.uniform("applied")
-    name = F.concat_ws(" ", draw.choice("first", _even("Ada Ben Cleo Dan Eva Finn")), draw.choice("last", _even("Archer Baker Cooper Dyer Fisher")))
+    applied = F.col("before_seconds") + (F.col("as_of_seconds") - F.col("before_seconds") - 7200) * draw.uniform(
+        "applied"
+    )
+    first = draw.choice("first", _even("Ada Ben Cleo Dan Eva Finn"))
+    last = draw.choice("last", _even("Archer Baker Cooper Dyer Fisher"))
+    place = F.concat_ws(".", F.col("ordinal").cast("string"), F.col("row").cast("string"))
+    usual = F.concat(F.lit("personal_"), F.col("term").cast("string"))
     return _person(frame, draw).select(
         "*",
         _application_id().alias("application_id"),
         F.date_format(F.timestamp_seconds(F.floor(applied)), _TIME).alias("applied_at"),
         _national_id().alias("national_id"),
-        name.alias("full_name"),
-        F.concat(F.lit("a"), F.col("ordinal").cast("string"), F.lit("."), F.col("row").cast("string"), F.lit("@mail.example")).alias("email"),
+        F.concat_ws(" ", first, last).alias("full_name"),
+        F.concat(F.lit("a"), place, F.lit("@mail.example")).alias("email"),
         F.concat(F.lit("+1-555-"), digits).alias("phone"),
         F.lpad(F.floor(100_000 * draw.uniform("postcode")).cast("string"), 5, "0").alias("postcode"),
         draw.choice("sex", {"f": 0.48, "m": 0.52}).alias("sex"),
         draw.choice("age", {"18-29": 0.25, "30-44": 0.35, "45-59": 0.25, "60+": 0.15}).alias("age_group"),
-        F.when(F.col("term") == 60, F.lit("instalment_60")).otherwise(F.concat(F.lit("personal_"), F.col("term").cast("string"))).alias("product"),
+        F.when(F.col("term") == _NEW_TERM, F.lit(_NEW_PRODUCT)).otherwise(usual).alias("product"),
         F.col("term").alias("term_months"),
         F.col("amount").alias("loan_amount_usd"),
         F.when(~draw.is_hit("income/lost", 0.04), F.col("income")).alias("annual_income_usd"),
@@ -43,7 +52,7 @@ def write_applications(frame: "DataFrame", draw: Draw) -> "DataFrame":
         F.col("home").alias("housing"),
         F.col("aim").alias("purpose"),
         F.col("way").alias("channel"),
-    )  # fmt: skip
+    )
 
 
 def write_records(frame: "DataFrame", draw: Draw) -> "DataFrame":
@@ -83,13 +92,15 @@ def write_repayments(frame: "DataFrame", draw: Draw) -> "DataFrame":
     )
     overdue = F.when(F.col("is_default") & (age >= F.col("default_month") - 2), 30 * (age - F.col("default_month") + 3))
     slip = F.when(draw.by("ordinal", "row", "months").is_hit("slip", 0.04), F.lit(30)).otherwise(F.lit(0))
-    days = F.when(topic == "status", F.coalesce(overdue, F.when(~F.col("is_default"), slip), F.lit(0))).otherwise(F.lit(0))
+    days = F.when(topic == "status", F.coalesce(overdue, F.when(~F.col("is_default"), slip), F.lit(0))).otherwise(
+        F.lit(0)
+    )
     decided = F.when(F.col("is_granted"), F.lit("granted")).otherwise(F.lit("declined"))
     status = (
         F.when(topic == "decision", decided)
         .when(topic == "cancellation", F.lit("cancelled"))
         .when(F.col("is_prepaid") & (age == F.col("last_month")), F.lit("paid_in_full"))
-        .when(F.col("overdue") >= 150, F.lit("charged_off"))
+        .when(F.col("overdue") >= _CHARGED_OFF_DAYS, F.lit("charged_off"))
         .when(F.col("overdue") > 0, F.lit("late"))
         .otherwise(F.lit("current"))
     )
@@ -151,7 +162,7 @@ def _person(frame: "DataFrame", draw: Draw) -> "DataFrame":
     return (
         frame.withColumn("quality", draw.normal("quality"))
         .withColumn("income", income)
-        .withColumn("term", F.when(is_new, F.lit(60)).otherwise(usual_term))
+        .withColumn("term", F.when(is_new, F.lit(_NEW_TERM)).otherwise(usual_term))
         .withColumn("amount", F.when(is_new, F.least(F.lit(50_000.0), amount * 1.8)).otherwise(amount))
         .withColumn("job_years", F.round(F.least(F.lit(40.0), -8 * F.log(1 - draw.uniform("job"))), 1))
         .withColumn("home", draw.choice("home", {"Rent": 0.45, "Mortgage": 0.4, "Own": 0.15}))
@@ -176,11 +187,11 @@ def _life(frame: "DataFrame", draw: Draw) -> "DataFrame":
         + F.when(F.col("aim") == "Business", 0.5).otherwise(0.0)
         + F.when(F.col("way") == "Partner", 0.4).otherwise(0.0)
         + F.when(F.col("way") == "Web", 1.5 * F.col("concept")).otherwise(0.0)
-        + F.when(F.col("term") == 60, 0.9).otherwise(0.0)
+        + F.when(F.col("term") == _NEW_TERM, 0.9).otherwise(0.0)
         - 0.03 * F.col("job_years")
         + 0.8 * F.col("prior")
     )
-    is_poor = (F.col("quality") < -1.2) & draw.is_hit("grant/poor", 0.6)
+    is_poor = (F.col("quality") < _POOR_QUALITY) & draw.is_hit("grant/poor", 0.6)
     with_fate = (
         frame.withColumn("is_granted", ~(is_poor | draw.is_hit("grant/other", 0.08)))
         .withColumn("is_cancelled", F.col("is_granted") & draw.is_hit("cancelled", 0.03))

@@ -46,7 +46,7 @@ class Drift(BaseModel):
 
 
 class FaultParams(BaseModel):
-    """Shares of a cohort's rows that go wrong; every count is exact: floor(share × rows)."""
+    """Shares of a cohort's rows that go wrong; every count is exact: floor(share * rows)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,4 +64,4 @@ class FaultParams(BaseModel):
     def none(cls) -> Self:
         """A world without faults."""
         shares = [name for name in cls.model_fields if name != "late_every"]
-        return cls(**dict.fromkeys(shares, 0.0))  # type: ignore[arg-type]
+        return cls(**dict.fromkeys(shares, 0.0))

@@ -58,7 +58,7 @@ class Layout:
 
     @cached_property
     def ranges(self) -> dict[str, tuple[int, int]]:
-        shares = {
+        shares: dict[str, float] = {
             "late": self.faults.late if self.has_late else 0.0,
             **{kind: float(getattr(self.faults, kind)) for kind in BAD_KINDS},
             "duplicate": self.faults.duplicate,

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 _ZONES = 40
 _BOROUGHS = {16: "Manhattan", 24: "Brooklyn", 32: "Queens", 37: "Bronx", 40: "Staten Island"}
+_LAST_OF_MANHATTAN = 16
 _DRIFT_ZONES = 24
+_DRY_DAYS = 0.7
+_MORNING_SHARE = 0.3
+_EVENING_SHARE = 0.4
 _FORECAST_HOURS = 48
 _MAX_MINUTES = 110.0
 _TIME = "yyyy-MM-dd HH:mm:ss"
@@ -77,9 +81,9 @@ def write_weather(frame: "DataFrame", draw: Draw) -> "DataFrame":
         F.date_format(_instant(F.col("hour") * 3600), _TIME).alias("forecast_hour"),
         F.date_format(_instant(F.col("as_of_seconds") - 1800), _TIME).alias("issued_at"),
         F.round(F.col("warmth") + draw.normal("warmth/error"), 1).alias("temperature_c"),
-        F.when(~is_lost, F.round(F.greatest(F.lit(0.0), F.col("rain") * (1 + 0.2 * draw.normal("rain/error"))), 1)).alias(
-            "precipitation_mm"
-        ),
+        F.when(
+            ~is_lost, F.round(F.greatest(F.lit(0.0), F.col("rain") * (1 + 0.2 * draw.normal("rain/error"))), 1)
+        ).alias("precipitation_mm"),
         F.round(F.abs(15 + 8 * draw.by("hour").normal("wind")), 1).alias("wind_kph"),
     )
 
@@ -118,7 +122,7 @@ def _ride(frame: "DataFrame", draw: Draw) -> "DataFrame":
     morning = 8.5 + 1.5 * draw.normal("hour/morning")
     rest = 4 + 19 * draw.uniform("hour/rest")
     peak = draw.uniform("hour/peak")
-    hour = F.when(peak < 0.3, morning).when(peak < 0.7, evening).otherwise(rest)
+    hour = F.when(peak < _MORNING_SHARE, morning).when(peak < _MORNING_SHARE + _EVENING_SHARE, evening).otherwise(rest)
     hour = F.greatest(F.lit(4.0), F.least(F.lit(23.4), hour))
     usual_zone = 1 + F.floor(_ZONES * F.pow(draw.uniform("zone"), 1.5))
     moved_zone = 25 + F.floor(13 * draw.uniform("zone/moved"))
@@ -149,7 +153,7 @@ def _minutes(draw: Draw) -> "Column":
 
     clock = (F.col("pickup") % 86_400) / 3600
     rush = F.exp(-F.pow((clock - 8.5) / 1.5, 2)) + F.exp(-F.pow((clock - 18) / 2.5, 2))
-    in_manhattan = F.when(F.col("zone") <= 16, 0.75).otherwise(1.0)
+    in_manhattan = F.when(F.col("zone") <= _LAST_OF_MANHATTAN, 0.75).otherwise(1.0)
     zone_speed = 0.85 + 0.3 * draw.by("zone").uniform("speed")
     in_rain = 1 - 0.2 * F.least(F.col("rain") / 5, F.lit(1.0))
     miles_per_hour = 22 * (1 - 0.4 * F.least(rush, F.lit(1.0))) * in_manhattan * zone_speed * in_rain
@@ -163,7 +167,7 @@ def _weather(frame: "DataFrame", draw: Draw) -> "DataFrame":
     from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
     dated = frame.withColumn("day", F.floor(F.col("hour") / 24))
-    is_wet = draw.by("day").uniform("rain/day") > 0.7
+    is_wet = draw.by("day").uniform("rain/day") > _DRY_DAYS
     rain = F.when(is_wet, 8 * F.pow(draw.by("place_key", "hour").uniform("rain/hour"), 2)).otherwise(0.0)
     season = -12 * F.cos(2 * math.pi * (F.col("day") % 365 - 15) / 365)
     daily = 4 * F.sin(2 * math.pi * (F.col("hour") % 24 - 9) / 24)

@@ -51,7 +51,9 @@ def build_job_environment(settings: Settings, remote: str, mlflow_url: str, toke
     }
 
 
-def build_airflow_environment(home: Path, ports: Ports, secrets: StackSecrets, *, are_dags_paused: bool) -> Mapping[str, str]:
+def build_airflow_environment(
+    home: Path, ports: Ports, secrets: StackSecrets, *, are_dags_paused: bool
+) -> Mapping[str, str]:
     """Return Airflow's configuration: SQLite, LocalExecutor, one admin with a generated password, loopback only."""
     airflow = home / "airflow"
     passwords = airflow / "passwords.json"

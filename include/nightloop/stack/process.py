@@ -18,6 +18,8 @@ STACK_VARIABLE = "NIGHTLOOP_STACK_ID"
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
+_KILL_SECONDS = 5.0
+_POLL_SECONDS = 0.1
 _CLOCK_TOLERANCE_SECONDS = 1.0
 
 
@@ -36,8 +38,7 @@ class Identity:
         """Return the process if it still is the one that was meant."""
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
-            is_same = abs(process.create_time() - self.started) < _CLOCK_TOLERANCE_SECONDS
-            if is_same and process.status() != psutil.STATUS_ZOMBIE:
+            if abs(process.create_time() - self.started) < _CLOCK_TOLERANCE_SECONDS and _is_at_work(process):
                 return process
         return None
 
@@ -91,6 +92,11 @@ class SupervisedProcess:
         self._started = time.monotonic()
         self._again_at = 0.0
 
+    def reap(self) -> None:
+        """Take note that the process was ended, so that no zombie stays."""
+        if self._process is not None:
+            self._process.wait()
+
     def exit_code(self) -> int | None:
         return None if self._process is None else self._process.poll()
 
@@ -123,9 +129,9 @@ def end_processes(processes: Iterable[psutil.Process], grace_seconds: float) -> 
         with contextlib.suppress(psutil.NoSuchProcess):
             tree.update({member.pid: member for member in [process, *process.children(recursive=True)]})
     _signal(tree.values(), signal.SIGTERM)
-    _, alive = psutil.wait_procs(tree.values(), timeout=grace_seconds)
+    alive = _wait_gone(list(tree.values()), grace_seconds)
     _signal(alive, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=5)
+    _wait_gone(alive, _KILL_SECONDS)
     return len(tree)
 
 
@@ -137,6 +143,21 @@ def find_marked(stack_id: str) -> list[psutil.Process]:
             if process.pid != os.getpid() and process.environ().get(STACK_VARIABLE) == stack_id:
                 marked.append(process)
     return marked
+
+
+def _wait_gone(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Return those that are still at work after some seconds; a zombie is not, whoever should have reaped it."""
+    deadline = time.monotonic() + seconds
+    while (alive := [process for process in processes if _is_at_work(process)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return alive
+
+
+def _is_at_work(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:

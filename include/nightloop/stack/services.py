@@ -31,10 +31,12 @@ def build_mlflow(settings: Settings, ports: Ports, environment: Mapping[str, str
     ]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # its queue is four more processes that nothing here uses
     url = f"{ports.mlflow_url}/health"
-    return Service("mlflow", _of_venv(command), {**environment, **quiet}, settings.home / "mlflow", lambda: _answers(url))
+    return Service(
+        "mlflow", _of_venv(command), {**environment, **quiet}, settings.home / "mlflow", lambda: _answers(url)
+    )
 
 
-def build_airflow(home: Path, ports: Ports, environment: Mapping[str, str]) -> list[Service]:
+def build_airflow(ports: Ports, environment: Mapping[str, str]) -> list[Service]:
     """Return the API server and the three processes whose health it reports."""
     server = ["airflow", "api-server", "--host", "127.0.0.1", "--port", str(ports.airflow)]
     health = f"{ports.airflow_url}/api/v2/monitor/health"

@@ -71,7 +71,7 @@ class StackState:
 
 
 class Stack:
-    """The stack of `settings.home`: Spark Connect, MLflow and Airflow's four processes, watched by a thread of the caller.
+    """The stack of `settings.home`: Spark Connect, MLflow and Airflow's four processes, watched by one thread.
 
     A Spark server or an MLflow server that the settings name already is used as it is and not started.
     """
@@ -128,7 +128,9 @@ class Stack:
             NightloopError: a stack of this state folder runs already, or a database could not be migrated.
         """
         if find_stack(self.home) is not None:
-            raise NightloopError(Fault(f"the stack of {self.home}", "not to run", "it runs", "`nightloop down` ends it"))
+            raise NightloopError(
+                Fault(f"the stack of {self.home}", "not to run", "it runs", "`nightloop down` ends it")
+            )
         stop_stack(self.home)
         airflow = {
             **os.environ,
@@ -145,7 +147,7 @@ class Stack:
             airflow_done = pool.submit(databases.migrate_airflow, self.home, airflow, self.logs / "airflow-migrate.log")
             databases.migrate_stores(self.settings)
             airflow_done.result()
-        for service in services.build_airflow(self.home, self.ports, airflow):
+        for service in services.build_airflow(self.ports, airflow):
             self._processes.append(process := SupervisedProcess(service, self.logs))
             process.start()
         self._write_state()
@@ -179,6 +181,8 @@ class Stack:
         if self._watcher is not None:
             self._watcher.join()
         _end(self.home, self.stack_id, [process.identity for process in self._processes])
+        for process in self._processes:
+            process.reap()
 
     def watch(self) -> None:
         """Stay until another thread or a signal ends the stack."""
@@ -211,7 +215,8 @@ class Stack:
 
     def _watch(self) -> None:
         while not self._ending.wait(_POLL_SECONDS):
-            if any([process.revive() for process in self._processes]):
+            revived = [process.revive() for process in self._processes]
+            if any(revived):
                 self._write_state()
 
     def _write_state(self) -> None:

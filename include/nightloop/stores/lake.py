@@ -46,7 +46,12 @@ class Stage:
 
 
 class Lake:
-    """Delta tables below one root, a local folder or an `s3a://` address."""
+    """Delta tables below one root, a local folder or an `s3a://` address.
+
+    `failures`: what Spark and Delta raise when an operation on one table fails.
+    """
+
+    failures = (PySparkException,)
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark = spark

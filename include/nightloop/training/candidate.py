@@ -51,6 +51,12 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def epochs(self) -> list[dict[str, float]]:
+        """Losses per epoch of the fit that chose, for a log."""
+        curve = self.facts.get("curve") or self.facts.get("final_curve") or []
+        return [{"loss": trained, "choose_loss": judged} for trained, judged in curve]
+
+    @property
     def digest(self) -> str:
         return hashlib.sha256(self.model).hexdigest()
 
@@ -103,7 +109,7 @@ def fit_candidate(
         choosing = choices
     fitted = FAMILIES[recipe.family](problem, whole, choosing)
     model = pack_model(encoder, fitted, target)
-    verify_model(model, encoder, rows.whole.slice(0, PARITY_ROWS), target.score(fitted.margins))
+    verify_model(model, rows.whole.slice(0, PARITY_ROWS), target.score(fitted.margins))
     choose_scores = None if fitted.choose_margins is None else target.score(fitted.choose_margins)
     baseline = _baseline(task, target.classes, labels, whole.weights)
     return Candidate(model, fitted.choices, choose_scores, baseline, time.monotonic() - started, fitted.facts)
@@ -116,13 +122,13 @@ def pack_model(encoder: Encoder, fitted: Fitted, target: Target) -> bytes:
     return graph.to_bytes(target.add_to(graph, margins), target.classes)
 
 
-def verify_model(model: bytes, encoder: Encoder, table: pa.Table, expected: Floats) -> None:
+def verify_model(model: bytes, table: pa.Table, expected: Floats) -> None:
     """Hold an artifact against the scores of the model it was made from.
 
     Raises:
         ArtifactMismatch: they differ by more than 1e-5, relative where scores exceed 1.
     """
-    found = run_model(model, encoder, table)
+    found = run_model(model, table)
     scale = np.maximum(1.0, np.abs(expected))
     difference = float(np.max(np.abs(found - expected) / scale, initial=0.0))
     if not difference <= PARITY_TOLERANCE:
@@ -132,19 +138,20 @@ def verify_model(model: bytes, encoder: Encoder, table: pa.Table, expected: Floa
         )
 
 
-def run_model(model: bytes, encoder: Encoder, table: pa.Table) -> NDArray[np.float32]:
+def run_model(model: bytes, table: pa.Table) -> NDArray[np.float32]:
     """Score a table of raw feature columns with an artifact."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     feed: dict[str, NDArray[Any]] = {}
-    for name in encoder.numeric:
-        with np.errstate(over="ignore"):
-            numbers = table.column(name).cast(pa.float64()).to_numpy().astype(np.float32)
-        feed[name] = numbers.reshape(-1, 1)
-    for name in encoder.categorical:
-        texts = table.column(name).cast(pa.string()).fill_null("").to_numpy()
-        feed[name] = texts.astype(object).reshape(-1, 1)
+    for entry in session.get_inputs():
+        column = table.column(entry.name)
+        if entry.type == "tensor(string)":
+            values = column.cast(pa.string()).fill_null("").to_numpy().astype(object)
+        else:
+            with np.errstate(over="ignore"):
+                values = column.cast(pa.float64()).to_numpy().astype(np.float32)
+        feed[entry.name] = values.reshape(-1, 1)
     return np.asarray(session.run(["score"], feed)[0])
 
 

@@ -1,5 +1,6 @@
 """Start the ranks of one training, follow them, and leave no process behind however it ends."""
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -8,7 +9,7 @@ import threading
 import uuid
 from pathlib import Path
 
-from nightloop.training.worker import LAUNCHER, rank_error_path, run_worker
+from nightloop.training.worker import LAUNCHER, run_worker
 
 log = logging.getLogger("nightloop.training")
 
@@ -82,11 +83,11 @@ def _command(work: Path, ranks: int) -> list[str]:
 def _follow(process: subprocess.Popen[str]) -> list[str]:
     """Log each line as it comes; return the last ones."""
     last: list[str] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        text = line.rstrip()
-        log.info("%s", text)
-        last = [*last[-_LAST_LINES:], text]
+    with process.stdout or contextlib.nullcontext([]) as lines:
+        for line in lines:
+            text = line.rstrip()
+            log.info("%s", text)
+            last = [*last[-_LAST_LINES:], text]
     return last
 
 
@@ -108,6 +109,3 @@ def _kill_marked(mark: str) -> None:
                 process.kill()
         except psutil.Error:
             continue
-
-
-__all__ = ["TrainingFailed", "rank_error_path", "run_ranks"]

@@ -16,7 +16,7 @@ _FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.999, 1e-8
 class AdamW(Optimizer):
     """Keeps `exp_avg`, `exp_avg_sq` and `step` per parameter."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
         _skip_compiler()
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 

@@ -22,7 +22,7 @@ _NORM_EPSILON = 1e-5
 def fit_tabular_net(problem: Problem, whole: Matrix, choosing: Choosing | Choices) -> Fitted:
     """Train under Horovod; early stopping on the choose window sets the epochs of the fit on the whole window.
 
-    Parameters: `width`, `blocks`, `dropout`, `learning_rate`, `weight_decay`, `batch_rows`, `max_epochs`, `patience`,
+    Parameters: `width`, `blocks`, `dropout`, `learning_rate`, `weight_decay`, `batch_rows`, `epochs` (at most), `patience`,
     `average_epochs` (length of the exponential average of the weights, in epochs).
     """
     windows = {"whole": whole}
@@ -58,7 +58,7 @@ def _specification(problem: Problem, whole: Matrix) -> dict[str, Any]:
         "weight_decay": problem.number("weight_decay", 1e-2),
         "dropout": problem.number("dropout", 0.15),
         "batch_rows": int(problem.number("batch_rows", batch)),
-        "max_epochs": int(problem.number("max_epochs", 40)),
+        "max_epochs": int(problem.number("epochs", 40)),
         "patience": int(problem.number("patience", 5)),
         "average_epochs": problem.number("average_epochs", 1.0),
     }

@@ -59,7 +59,7 @@ class Feed:
             values = self.draw(np.random.default_rng([self.seed, position]), position, rows)
             for column, drawn in values.items():
                 if drawn.dtype.kind == "f" and column not in edges:
-                    edges[column] = place_edges(list(np.nanquantile(drawn, np.linspace(0, 1, 11))))
+                    edges[column] = place_edges(deciles(drawn))
                 found.append(profile(position, column, drawn, edges.get(column, ()), self.params.min_rows))
         return found
 
@@ -74,7 +74,9 @@ class Feed:
             matures_at=lambda cohort: cohort + timedelta(days=self.horizon_nights),
             metrics=[metric_row(p, p + self.horizon_nights, errors[p], self.rows(p)) for p in cohorts],
             maturity=[
-                MaturityRow("feed", night(p + self.horizon_nights), "main", night(p), night(p + self.horizon_nights), n, n)
+                MaturityRow(
+                    "feed", night(p + self.horizon_nights), "main", night(p), night(p + self.horizon_nights), n, n
+                )
                 for p in cohorts
                 for n in (self.rows(p),)
             ],
@@ -97,6 +99,11 @@ class Feed:
             return None
         cut = night(self.champion_cut)
         return Champion(1, cut, cut, Yardstick("mae", 5.0))
+
+
+def deciles(values: np.ndarray) -> list[float]:
+    present = values[~np.isnan(values)]
+    return list(np.quantile(present, np.linspace(0, 1, 11))) if len(present) else []
 
 
 def profile(position: int, column: str, values: np.ndarray, edges: tuple[float, ...], min_rows: int) -> ColumnProfile:

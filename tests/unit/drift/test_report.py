@@ -37,25 +37,31 @@ def draw(rows: int) -> str:
     return draw_report(*frames, ("amount", "void", "fixed"), ("term", "nobody"), VERDICT)
 
 
-def test_verdict_and_full_data_figures_stand_escaped_at_the_top() -> None:
-    html = draw(500)
+@pytest.fixture(scope="module")
+def html() -> str:
+    return draw(500)
+
+
+def test_verdict_and_full_data_figures_stand_escaped_at_the_top(html: str) -> None:
     top = html[html.index("<body>") :][:6000]
-    assert "loans: wait" in top
-    assert "0.3333" in top
-    assert "2011-06-01" in top
-    assert "&lt;script&gt;alert(1)" in top
-    assert "<script>alert(1)" not in html
+    for shown in ("loans: wait", "0.3333", "2011-06-01", "&lt;script&gt;alert(1)", "PSI &lt;b&gt;"):
+        assert shown in top
 
 
-def test_columns_that_cannot_be_drawn_are_named() -> None:
-    html = draw(500)
+def test_columns_that_cannot_be_drawn_are_named(html: str) -> None:
     for named in ("void (empty)", "fixed (constant)", "nobody (empty)"):
         assert named in html
 
 
-def test_a_category_never_becomes_markup() -> None:
-    assert "<script>alert(2)" not in draw(500)
+@pytest.mark.parametrize("text", ["<script>alert(1)", "<script>alert(2)"], ids=["verdict", "category"])
+def test_no_value_becomes_markup(html: str, text: str) -> None:
+    assert text not in html
 
 
-def test_a_frame_of_three_rows_is_drawn() -> None:
+def test_three_rows_are_drawn() -> None:
     assert "3 sampled rows" in draw(3)
+
+
+def test_nothing_drawable_still_shows_the_verdict() -> None:
+    frame = make_frame(10, 1)
+    assert "loans: wait" in draw_report(frame, frame, ("void", "fixed"), ("nobody",), VERDICT)

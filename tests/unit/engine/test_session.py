@@ -37,7 +37,9 @@ def test_delta_round_trip_keeps_rows_and_partitions(spark: SparkSession, tmp_pat
     frame.write.format("delta").partitionBy("night").save(path)
     replacement = spark.range(3).withColumn("night", F.lit("n1"))
     replacement.write.format("delta").mode("overwrite").option("replaceWhere", "night = 'n1'").save(path)
-    assert {row.night: row["count"] for row in spark.read.format("delta").load(path).groupBy("night").count().collect()} == {
+    assert {
+        row.night: row["count"] for row in spark.read.format("delta").load(path).groupBy("night").count().collect()
+    } == {
         "n0": 5,
         "n1": 3,
     }

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from nightloop_airflow.command import build_command, build_environment, classify_exit, describe_exit, split_level
 from nightloop_airflow.run_key import Run
 
@@ -73,6 +74,11 @@ def test_levels(line: str, expected: tuple[int, str]) -> None:
 
 
 def test_environment_leaves_private_airflow_variables_behind() -> None:
-    given = {"__AIRFLOW_SUPERVISOR_FD": "3", "_AIRFLOW_PARSING_CONTEXT_DAG_ID": "x", "AIRFLOW_CTX_DAG_ID": "x", "A": "b"}
+    given = {
+        "__AIRFLOW_SUPERVISOR_FD": "3",
+        "_AIRFLOW_PARSING_CONTEXT_DAG_ID": "x",
+        "AIRFLOW_CTX_TRY": "x",
+        "A": "b",
+    }
 
-    assert build_environment(given) == {"AIRFLOW_CTX_DAG_ID": "x", "A": "b", "PYTHONUNBUFFERED": "1"}
+    assert build_environment(given) == {"AIRFLOW_CTX_TRY": "x", "A": "b", "PYTHONUNBUFFERED": "1"}

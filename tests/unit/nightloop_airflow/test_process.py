@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from nightloop_airflow.process import GuardedProcess
 
 PATIENCE_SECONDS = 8.0
@@ -18,7 +19,8 @@ PATIENCE_SECONDS = 8.0
 TREE = """
 import os, subprocess, sys, time
 rank = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
-starter = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {rank!r}, sys.argv[1]], start_new_session=True)"
+call = f"[sys.executable, '-c', {rank!r}, sys.argv[1]], start_new_session=True"
+starter = f"import subprocess, sys; subprocess.Popen({call})"
 subprocess.Popen([sys.executable, "-c", rank, sys.argv[1] + "/child"])
 subprocess.run([sys.executable, "-c", starter, sys.argv[1] + "/rank"], check=True)
 open(sys.argv[1] + "/job", "w").write(str(os.getpid()))

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from nightloop_airflow.run_key import Run, describe_requests, reach_back, resolve_run, run_of_context
 
 from nightloop.fault import NightloopError
+from nightloop_airflow.run_key import Run, describe_requests, reach_back, resolve_run, run_of_context
 
 DAILY = "0 2 * * *"
 MONTHLY = "0 2 1 * *"

@@ -1,0 +1,1 @@
+"""Side by side against peers or against an earlier state, in one run each."""

@@ -1,0 +1,218 @@
+"""What a retraining reads and leaves between its jobs: its plan, its rows, its verdicts, its work folder."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from nightloop.asof_inputs import load_sources, version_features
+from nightloop.dataset import DatasetRef
+from nightloop.fault import Fault, NightloopError
+from nightloop.run import MAIN_VARIANT, Replay, RunKey, parse_night
+from nightloop.schedule import ticks
+from nightloop.source import Source
+from nightloop.stores.lake_files import LakeFiles
+from nightloop.training.dataset import content_hash, join_labels, matured_labels, select_window
+from nightloop.training.plan import CHAMPION, PlannedCandidate, plan_candidates, read_recipe
+from nightloop.use_case import UseCase
+from nightloop.verdict import Verdict
+
+if TYPE_CHECKING:
+    from nightloop.stores.ledger import Ledger, ModelRow
+
+GATE, REFIT = "gate", "refit"
+
+
+@dataclass(frozen=True)
+class WorkCandidate:
+    """What `train_candidate` leaves for the judge: the twin's artifact and what is known of it."""
+
+    digest: str
+    chosen: float
+    choices: Mapping[str, float]
+    baseline: tuple[float, ...]
+    pins: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_plan(
+    use_case: UseCase, load_source: Callable[[str], Source], champion: "ModelRow | None"
+) -> list[PlannedCandidate]:
+    """Return the candidates of a retraining; the champion's recipe is one of them."""
+    version = version_features(use_case, load_sources(use_case, load_source))
+    known = champion and read_recipe(CHAMPION, champion.recipe, champion.feature_version, is_champion=True)
+    numeric, categorical = use_case.features.numeric, use_case.features.categorical
+    return plan_candidates(use_case.training.candidates, numeric, categorical, version, known)
+
+
+def find_candidate(planned: Sequence[PlannedCandidate], name: str) -> PlannedCandidate:
+    """Return the candidate of a name.
+
+    Raises:
+        NightloopError: the plan has no such candidate.
+    """
+    for one in planned:
+        if one.name == name:
+            return one
+    names = ", ".join(one.name for one in planned)
+    raise NightloopError(Fault("option candidate", f"one of {names}", name, "see the facts of plan_retraining"))
+
+
+def read_labels(use_case: UseCase, lake: LakeFiles, after: datetime | None, until: datetime) -> pa.Table:
+    """Return the observed labels that matured in (after, until].
+
+    Raises:
+        NightloopError: none did.
+    """
+    start = datetime.combine(use_case.start, time(), UTC) if after is None else after
+    nights = tuple(night for night in ticks(use_case.schedule, start, until) if after is None or night > after)
+    columns = ["row_id", *use_case.entity, "decision_time", "cohort", "label", "is_observed", "night"]
+    found = _read(lake, DatasetRef("labels", use_case.name), Replay(use_case.name, nights), columns) if nights else None
+    labels = None if found is None else matured_labels(found, after, until)
+    if labels is None or not labels.num_rows:
+        since = "ever" if after is None else f"after {after.isoformat()}"
+        where = f"labels of {use_case.name} as of {until.isoformat()}"
+        remedy = "wait for cohorts to mature, or run measure_outcomes for the nights in which they did"
+        raise NightloopError(Fault(where, f"observed outcomes that matured {since}", "none", remedy))
+    return labels
+
+
+def read_rows(use_case: UseCase, lake: LakeFiles, planned: PlannedCandidate, labels: pa.Table) -> pa.Table:
+    """Return the labelled rows with the features that a candidate sees, their entity key, and protected attributes.
+
+    Raises:
+        NightloopError: a labelled row has no features of the candidate's version.
+    """
+    nights = tuple(sorted(parse_night(night) for night in labels.column("cohort").unique().to_pylist()))
+    ref = DatasetRef("features", use_case.name, planned.feature_version)
+    columns = dict.fromkeys(["row_id", *use_case.entity, "decision_time", *use_case.protected, *planned.columns])
+    features = _read(lake, ref, Replay(use_case.name, nights), list(columns))
+    if features is None:
+        raise NightloopError(Fault(f"lake table {ref}", "features of the labelled nights", "none", "build_features"))
+    return join_labels(features, labels)
+
+
+def read_training_rows(
+    use_case: UseCase, lake: LakeFiles, planned: PlannedCandidate, cut: datetime
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the rows a candidate may train on as of a cut, and the pins that fix them."""
+    labels = select_window(read_labels(use_case, lake, None, cut), cut, use_case.training.window_days)
+    rows = read_rows(use_case, lake, planned, labels)
+    decided = rows.column("decision_time")
+    pins = {
+        "feature_version": planned.feature_version,
+        "spine_from": decided[0].as_py().isoformat() if rows.num_rows else "",
+        "spine_to": decided[-1].as_py().isoformat() if rows.num_rows else "",
+        "as_of": cut.isoformat(),
+        "rows": rows.num_rows,
+        "content": content_hash(rows),
+    }
+    return rows, pins
+
+
+def entity_keys(rows: pa.Table, entity: Sequence[str]) -> list[str]:
+    """Return one key per row: its entity columns, joined."""
+    columns = (rows.column(name).cast(pa.string()).to_pylist() for name in entity)
+    return ["|".join(map(str, values)) for values in zip(*columns, strict=True)]
+
+
+def work_folder(work: Path, run_key: RunKey, candidate: str) -> Path:
+    """Return where one candidate of a run works; it survives an attempt, so that a training can go on."""
+    return work / run_key.scope / run_key.night / run_key.variant / candidate
+
+
+def write_candidate(folder: Path, model: bytes, candidate: WorkCandidate) -> None:
+    """Leave a candidate for the judge."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(model)
+    (folder / "model.json").write_text(json.dumps(vars(candidate), indent=1))
+
+
+def read_candidate(folder: Path) -> tuple[WorkCandidate, Path]:
+    """Return what a candidate left, and the path of its artifact.
+
+    Raises:
+        NightloopError: it left nothing.
+    """
+    path = folder / "model.json"
+    if not path.exists():
+        raise NightloopError(Fault(f"candidate {folder.name}", "a fitted model", "none", "run its train_candidate"))
+    document = json.loads(path.read_text())
+    return WorkCandidate(**{**document, "baseline": tuple(document["baseline"])}), folder / "model.onnx"
+
+
+def find_verdict(ledger: "Ledger", run_key: RunKey, kind: str) -> Verdict:
+    """Return the verdict of a kind that was given in this very run.
+
+    Raises:
+        NightloopError: there is none.
+    """
+    for row in ledger.verdicts(run_key.scope, kind=kind, variant=run_key.variant):
+        if row.as_of == run_key.as_of:
+            return row.verdict
+    job = {GATE: "judge_candidates", REFIT: "refit_recipe"}[kind]
+    raise NightloopError(Fault(f"{kind} verdict of {run_key}", "one", "none", f"run {job} first"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a retraining ends: the version that becomes champion, or none, and why."""
+
+    answer: str
+    reason: str
+    version: int | None = None
+
+
+def outcome_of(gate: Verdict, refit: Verdict | None) -> Outcome:
+    """Return what follows from the verdicts of gate and refit; a refit that scores unlike its twin keeps the champion."""
+    if gate.answer != "promote" or refit is None:
+        return Outcome(gate.answer, gate.reason)
+    if refit.answer != "agree":
+        return Outcome("keep", refit.reason)
+    return Outcome("promote", f"{gate.reason}; {refit.reason}", int(refit.facts["model_version"]))
+
+
+def describe_model(
+    use_case: UseCase,
+    planned: PlannedCandidate,
+    digest: str,
+    uri: str,
+    as_of: datetime,
+    pins: Mapping[str, Any],
+    gate: Verdict,
+) -> "ModelRow":
+    """Return the ledger's row of a refitted model; its metrics are those of its judged twin."""
+    from nightloop.stores.ledger import ModelRow
+
+    metrics = {use_case.promotion.metric: float(gate.facts["value"])}
+    version = planned.feature_version
+    return ModelRow(use_case.name, 0, digest, uri, planned.to_dict(), version, as_of, dict(pins), metrics)
+
+
+def assert_requested(ledger: "Ledger", scope: str, requests: Sequence[datetime]) -> None:
+    """Pass if every event that woke a retraining has its request row.
+
+    Raises:
+        NightloopError: names the events without one.
+    """
+    rows = {row.as_of for row in ledger.verdicts(scope) if row.answer == "retrain"}
+    faults = [
+        Fault(
+            f"retraining request of {scope} as of {as_of.isoformat()}",
+            "a drift verdict in the ledger that answers `retrain`",
+            "none",
+            "only decide_retraining makes requests; start a retraining by hand without one",
+        )
+        for as_of in requests
+        if as_of not in rows
+    ]
+    if faults:
+        raise NightloopError(faults)
+
+
+def _read(lake: LakeFiles, ref: DatasetRef, replay: Replay, columns: Sequence[str]) -> pa.Table | None:
+    batches = list(lake.open(ref, Replay(replay.scope, replay.nights, MAIN_VARIANT)).stream(columns))
+    return pa.Table.from_batches(batches) if batches else None

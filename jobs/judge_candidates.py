@@ -1,0 +1,74 @@
+"""Judge the candidates on what matured after they were fitted.
+
+Reads the candidates' artifacts in the run's work folder, features and labels of the lake, and the champion's artifact.
+Writes the gate's verdict to the ledger: facts `answer` (promote, keep, not_enough_evidence), `winner`, `kind`, `reason`.
+Fails when a candidate is missing, or nothing matured in the judging window.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from nightloop.evaluation.gate import Contender, JudgedRows, Opponent, judge_gate
+from nightloop.job import JobContext, run_job
+from nightloop.run import JobResult
+from nightloop.scoring.frame import score_table
+from nightloop.stores.lake_files import LakeFiles
+from nightloop.stores.model_files import read_model
+from nightloop.training.plan import judging_opens
+from nightloop.training_inputs import (
+    GATE,
+    entity_keys,
+    make_plan,
+    read_candidate,
+    read_labels,
+    read_rows,
+    work_folder,
+)
+
+
+def judge_candidates(job: JobContext) -> JobResult:
+    """Score the judged rows with every twin, then ask the gate."""
+    use_case, as_of = job.use_case, job.replay.last
+    opened, lake = judging_opens(as_of, use_case.training), LakeFiles(job.settings.lake)
+    champion = job.ledger.champion(job.replay.scope, as_of)
+    contenders, baseline, serving = [], (0.0,), None
+    with job.phase("score"):
+        labels = read_labels(use_case, lake, opened, as_of)
+        for planned in make_plan(use_case, job.load_source, champion):
+            left, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
+            rows = read_rows(use_case, lake, planned, labels)
+            scores = score_table(read_model(str(path), left.digest), rows)
+            contenders.append(Contender(planned.name, left.chosen, scores, planned.is_champion))
+            baseline = left.baseline
+            if planned.is_champion and champion is not None and champion.as_of <= opened:
+                serving = score_table(read_model(champion.uri, champion.digest), rows)
+    with job.phase("judge"):
+        judged = JudgedRows(
+            rows.column("label").to_numpy(),
+            rows.column("cohort").to_numpy(),
+            np.array(entity_keys(rows, use_case.entity)),
+            {name: rows.column(name).cast("string").fill_null("").to_numpy() for name in use_case.protected},
+        )
+        verdict = judge_gate(
+            use_case.name,
+            contenders,
+            judged,
+            Opponent(baseline, serving),
+            use_case.promotion,
+            use_case.scoring.decision_threshold,
+        )
+    job.ledger.assert_not_fenced(job.replay, job.name, job.token)
+    job.ledger.write_verdict(job.run_key, job.token, verdict, kind=GATE)
+    figures = {check.name: check.figure for check in verdict.checks if check.figure is not None}
+    facts = {"answer": verdict.answer, "reason": verdict.reason, "judged_from": opened.isoformat(), **verdict.facts}
+    return job.result(counts={"judged_rows": rows.num_rows}, figures=figures, facts=facts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_job("judge_candidates", judge_candidates, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Refit the recipe that the gate promotes, frozen, on everything that is known tonight, and register the model.
+
+Reads the gate's verdict, features and matured labels of the lake. Registers the model in MLflow and in the ledger if it
+scores like its judged twin; its verdict is kept either way. Skipped unless the gate said promote.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nightloop.evaluation.agreement import judge_agreement
+from nightloop.job import JobContext, run_job
+from nightloop.run import JobResult
+from nightloop.scoring.frame import score_table
+from nightloop.stores.lake_files import LakeFiles
+from nightloop.stores.model_files import read_model
+from nightloop.training.candidate import fit_candidate
+from nightloop.training.dataset import prepare_rows
+from nightloop.training.plan import judging_opens
+from nightloop.training_inputs import (
+    GATE,
+    REFIT,
+    describe_model,
+    find_candidate,
+    find_verdict,
+    make_plan,
+    read_candidate,
+    read_labels,
+    read_rows,
+    read_training_rows,
+    work_folder,
+)
+
+
+def refit_recipe(job: JobContext) -> JobResult:
+    """Fit as of tonight, compare with the twin on the judged rows, register."""
+    use_case, as_of = job.use_case, job.replay.last
+    gate = find_verdict(job.ledger, job.run_key, GATE)
+    if gate.answer != "promote":
+        job.skip(f"the gate answered {gate.answer}: {gate.reason}")
+    lake, champion = LakeFiles(job.settings.lake), job.ledger.champion(job.replay.scope, as_of)
+    planned = find_candidate(make_plan(use_case, job.load_source, champion), gate.facts["winner"])
+    twin, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
+    with job.phase("read"):
+        table, pins = read_training_rows(use_case, lake, planned, as_of)
+        rows = prepare_rows(table, as_of, use_case.training.choose_ratio, planned.recipe.half_life_days)
+    with job.phase("fit"):
+        work = work_folder(job.settings.work, job.run_key, "refit")
+        columns, training = (planned.numeric, planned.categorical), use_case.training
+        fitted = fit_candidate(rows, *columns, planned.recipe, work, use_case.task, training, twin.choices)
+    with job.phase("agree"):
+        recent = read_rows(use_case, lake, planned, read_labels(use_case, lake, judging_opens(as_of, training), as_of))
+        scores = score_table(fitted.model, recent), score_table(read_model(str(path), twin.digest), recent)
+        verdict = judge_agreement(use_case.name, *scores, recent.column("label").to_numpy(), use_case.promotion)
+    facts = {"answer": verdict.answer, "reason": verdict.reason}
+    figures = {check.name: check.figure for check in verdict.checks if check.figure is not None}
+    job.ledger.assert_not_fenced(job.replay, job.name, job.token)
+    if verdict.answer == "agree":
+        with job.phase("register"):
+            described = planned.to_dict() | pins
+            logged = job.registry.log_candidate(job.run_key, "refit", fitted.model, params=described, figures=figures)
+            uri = job.registry.register(job.run_key, logged, json.dumps(planned.to_dict()))
+            model = describe_model(use_case, planned, fitted.digest, uri, as_of, pins | {"choices": dict(twin.choices)}, gate)
+            facts["model_version"] = str(job.ledger.register_model(model))
+    job.ledger.write_verdict(job.run_key, job.token, replace(verdict, facts=facts), kind=REFIT)
+    return job.result(counts={"fit_rows": rows.whole.num_rows}, figures=figures, facts=facts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_job("refit_recipe", refit_recipe, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

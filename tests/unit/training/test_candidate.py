@@ -1,0 +1,90 @@
+"""Every family's artifact is one ONNX file that takes raw columns and scores as the trained model does."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from nightloop.training.candidate import ArtifactMismatch, Candidate, fit_candidate, run_model, verify_model
+from nightloop.training.params import Recipe, Task, TrainingParams
+from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows
+
+FAMILIES = ("linear", "gradient_boosting", "tabular_net")
+QUICK = {"tabular_net": {"epochs": 3, "width": 16, "learning_rate": 0.01}}
+
+
+def fit(family: str, task: Task, work: Path, choices: dict[str, float] | None = None, **params: object) -> Candidate:
+    recipe = Recipe(family=family, params={**QUICK.get(family, {}), **params})
+    training = TrainingParams(window_days=60, judging_days=10, candidates=(recipe,), ranks=1)
+    return fit_candidate(make_rows(task), NUMERIC, CATEGORICAL, recipe, work, task, training, choices)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_artifact_ranks_new_rows(family: str, tmp_path: Path) -> None:
+    new = make_features(2000, seed=1)
+    scores = run_model(fit(family, "binary", tmp_path).model, new)
+    assert scores.dtype == np.float32
+    assert scores.shape == (2000,)
+    assert roc_auc_score(new.column("binary").to_numpy(), scores) > 0.72
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_multiclass_artifact_gives_probabilities(family: str, tmp_path: Path) -> None:
+    new = make_features(2000, seed=1)
+    scores = run_model(fit(family, "multiclass", tmp_path).model, new)
+    labels = new.column("multiclass").to_numpy()
+    shares = np.bincount(labels.astype(int)) / len(labels)
+    np.testing.assert_allclose(scores.sum(axis=1), 1.0, atol=1e-5)
+    assert log_loss(labels, scores) < log_loss(labels, np.tile(shares, (len(labels), 1)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("target", ["identity", "log1p"])
+def test_regression_artifact_beats_the_mean(family: str, target: str, tmp_path: Path) -> None:
+    new = make_features(2000, seed=1)
+    scores = run_model(fit(family, "regression", tmp_path, target=target).model, new)
+    labels = new.column("regression").to_numpy()
+    assert np.abs(scores - labels).mean() < 0.85 * np.abs(labels.mean() - labels).mean()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_same_rows_and_seed_give_the_same_bytes(family: str, tmp_path: Path) -> None:
+    first = fit(family, "binary", tmp_path / "first")
+    assert first.model == fit(family, "binary", tmp_path / "second").model
+    assert first.digest == hashlib.sha256(first.model).hexdigest()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frozen_recipe_repeats_the_twin(family: str, tmp_path: Path) -> None:
+    twin = fit(family, "binary", tmp_path / "twin")
+    refit = fit(family, "binary", tmp_path / "refit", choices=dict(twin.choices))
+    assert refit.model == twin.model
+    assert refit.choose_scores is None
+
+
+def test_scores_of_the_choose_window_come_from_a_model_that_never_saw_it(tmp_path: Path) -> None:
+    found = fit("gradient_boosting", "binary", tmp_path)
+    rows = make_rows("binary")
+    assert found.choose_scores is not None
+    assert len(found.choose_scores) == rows.choose.num_rows
+    assert not np.allclose(found.choose_scores, run_model(found.model, rows.choose))
+
+
+def test_a_wrong_artifact_is_refused(tmp_path: Path) -> None:
+    found = fit("linear", "binary", tmp_path)
+    table = make_rows("binary").whole
+    right = run_model(found.model, table).astype(float)
+    verify_model(found.model, table, right)
+    with pytest.raises(ArtifactMismatch, match="differs from the trained model"):
+        verify_model(found.model, table, right + 1e-4)
+
+
+def test_artifact_has_one_input_per_feature(tmp_path: Path) -> None:
+    model = onnx.load_model_from_string(fit("linear", "binary", tmp_path).model)
+    assert [entry.name for entry in model.graph.input] == [*NUMERIC, *CATEGORICAL]
+    assert [entry.name for entry in model.graph.output] == ["score"]
+
+

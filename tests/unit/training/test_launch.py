@@ -1,0 +1,132 @@
+"""Training on many ranks: the same curve, equal replicas, and nothing left behind however it ends."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from nightloop.training.candidate import Candidate, fit_candidate
+from nightloop.training.launch import TrainingFailed, run_ranks
+from nightloop.training.params import Recipe, TrainingParams
+from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_rows
+
+pytestmark = pytest.mark.slow
+
+
+def fit(work: Path, ranks: int, rows: int = 1500, **params: object) -> Candidate:
+    recipe = Recipe(family="tabular_net", params={"epochs": 4, "width": 16, "dropout": 0.2, **params})
+    training = TrainingParams(window_days=60, judging_days=10, candidates=(recipe,), ranks=ranks, budget_minutes=2)
+    table = make_rows("binary", rows, half_life_days=30)
+    return fit_candidate(table, NUMERIC, CATEGORICAL, recipe, work, "binary", training)
+
+
+def digests(work: Path) -> list[str]:
+    return [json.loads(path.read_text())["digest"] for path in sorted(work.glob("rank-*.json"))]
+
+
+def children() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children(recursive=True) if "nightloop.training" in " ".join(one.cmdline())]
+
+
+def test_one_rank_and_two_train_alike(tmp_path: Path) -> None:
+    one, two = fit(tmp_path / "one", 1), fit(tmp_path / "two", 2)
+    assert two.facts["ranks"] == 2
+    for curve in ("curve", "final_curve"):
+        np.testing.assert_allclose(one.facts[curve], two.facts[curve], atol=1e-4)
+    replicas = digests(tmp_path / "two")
+    assert len(replicas) == 2
+    assert len(set(replicas)) == 1
+
+
+def test_a_training_resumes_at_its_last_epoch(tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole", 1, learning_rate=0.004)
+    work = tmp_path / "resumed"
+    shutil.copytree(tmp_path / "whole", work)
+    for name in ("outcome.json", "weights.npz", "checkpoint-whole.npz"):
+        (work / name).unlink()
+    started = time.monotonic()
+    resumed = fit(work, 1, learning_rate=0.004)
+    assert resumed.model == whole.model
+    assert resumed.facts["curve"] == whole.facts["curve"]
+    assert time.monotonic() - started < 60
+
+
+def test_a_checkpoint_of_another_training_is_not_resumed(tmp_path: Path) -> None:
+    fit(tmp_path, 1)
+    other = fit(tmp_path, 1, learning_rate=0.02)
+    assert other.model == fit(tmp_path / "fresh", 1, learning_rate=0.02).model
+
+
+def test_a_diverging_loss_stops_every_rank_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed) as failure:
+        fit(tmp_path, 2, learning_rate=1e30)
+    assert str(failure.value).splitlines()[-1].startswith("FloatingPointError: the loss of epoch")
+    assert not children()
+
+
+def test_a_killed_rank_fails_the_training_at_once(tmp_path: Path) -> None:
+    killer = subprocess.Popen([sys.executable, "-c", KILL_A_RANK, str(os.getpid())])
+    started = time.monotonic()
+    with pytest.raises(TrainingFailed, match="killed"):
+        fit(tmp_path, 2, rows=20_000, epochs=400, patience=400)
+    assert killer.wait() == 0
+    assert time.monotonic() - started < 90
+    assert not children()
+
+
+def test_a_training_over_its_time_is_stopped_whole(tmp_path: Path) -> None:
+    fit(tmp_path, 1)
+    spec = tmp_path / "spec.json"
+    for checkpoint in tmp_path.glob("checkpoint-*"):
+        checkpoint.unlink()
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "max_epochs": 100_000, "patience": 100_000}))
+    with pytest.raises(TrainingFailed, match="did not end within 12 s"):
+        run_ranks(tmp_path, 2, 12)
+    assert not children()
+
+
+def test_ranks_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    fit(tmp_path, 1)
+    spec = tmp_path / "spec.json"
+    for checkpoint in tmp_path.glob("checkpoint-*"):
+        checkpoint.unlink()
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "max_epochs": 100_000, "patience": 100_000}))
+    launch = "import sys, pathlib; from nightloop.training.launch import run_ranks; run_ranks(pathlib.Path(sys.argv[1]), 2, 300)"
+    launcher = subprocess.Popen([sys.executable, "-c", launch, str(tmp_path)], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "checkpoint-choose.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    started = [one for one in psutil.Process(launcher.pid).children(recursive=True)]
+    assert started
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    gone, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
+
+
+KILL_A_RANK = textwrap.dedent("""
+    import sys, time, psutil
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(1)
+        ranks = []
+        for one in psutil.Process(int(sys.argv[1])).children(recursive=True):
+            try:
+                if "HOROVOD_RANK" in one.environ() and "nightloop.training.worker" in one.cmdline():
+                    ranks.append(one)
+            except psutil.Error:
+                pass
+        if len(ranks) == 2 and min(time.time() - one.create_time() for one in ranks) > 8:
+            ranks[1].kill()
+            sys.exit(0)
+    sys.exit(1)
+""")
