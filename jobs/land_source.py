@@ -15,7 +15,7 @@ from nightloop.run import MAIN_VARIANT, JobResult
 
 
 def land_source(job: JobContext) -> JobResult:
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     from nightloop.etl.read import read_files
     from nightloop.privacy.treatment import key_id, treat_columns

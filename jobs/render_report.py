@@ -1,6 +1,6 @@
 """Draw an Evidently report beside each drift verdict of the replay that is not `nothing`.
 
-Reads the nights' verdicts from the ledger and a bounded sample of `features`; writes one HTML file per verdict among the
+Reads the nights' verdicts from the ledger and a bounded sample of `features`; writes one HTML file per verdict to the
 reports. A quiet night has no report, and the job says so. Fails when a night has no verdict yet.
 """
 
@@ -42,9 +42,9 @@ def _render(job: JobContext, row: VerdictRow) -> str:
     with job.phase("sample"):
         frame = job.lake.read(DatasetRef("features", use_case.name, version), job.replay.variant)
         columns, rows = use_case.features.names, use_case.drift.report_rows
-        samples = [sample_nights(frame, taken, columns, rows) for taken in ([row.as_of], reference)]
+        current, baseline = (sample_nights(frame, taken, columns, rows) for taken in ([row.as_of], reference))
     with job.phase("draw"):
-        html = draw_report(*samples, use_case.features.numeric, use_case.features.categorical, row.verdict)
+        html = draw_report(current, baseline, use_case.features.numeric, use_case.features.categorical, row.verdict)
     return str(job.reports.write("drift", key, "drift.html", html))
 
 

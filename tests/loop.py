@@ -103,7 +103,10 @@ class Loop:
     def night(self, as_of: datetime, first: datetime | None = None) -> JobResult:
         """Run one night (or a replay) of the use case, its sources first; return the decision."""
         self.ingest(as_of, first)
-        for job in ("build_features", "score_batch", "load_scores", "measure_outcomes", "profile_partition"):
+        self.run("build_features", self.name, "use_case", as_of, first)
+        scored = self.run("score_batch", self.name, "use_case", as_of, first)
+        jobs = [] if "skipped" in scored.facts else ["load_scores"]
+        for job in (*jobs, "measure_outcomes", "profile_partition"):
             self.run(job, self.name, "use_case", as_of, first)
         options = {"backfill": "true"} if first else {}
         decision = self.run("decide_retraining", self.name, "use_case", as_of, first, **options)

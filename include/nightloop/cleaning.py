@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 
 from nightloop.asof.views import run_sql
 from nightloop.etl.clean import (
@@ -35,9 +35,7 @@ def build_outcomes(spark: SparkSession, received: DataFrame | None, source: Sour
     columns = typed_columns(source.read, treated)
     raw = empty_raw(spark, source.read, treated) if received is None else received
     before, after = split_suite(source.suite, columns)
-    marked = mark_violations(
-        type_rows(raw, columns), [*type_rules(columns, source.keys), *compile_row_rules(before)]
-    )
+    marked = mark_violations(type_rows(raw, columns), [*type_rules(columns, source.keys), *compile_row_rules(before)])
     good = marked.where(F.size("_rules") == 0).drop("_rules")
     cleaned = run_sql(carry_origin(source.clean_sql), {"raw": good}, "clean.sql")
     aside = select_quarantined(marked)

@@ -82,7 +82,8 @@ def plan_load(source: Source, replay: Replay, ledger: Ledger, landing: str) -> L
             row.checksum,
         )
         for row in again
-        if (arrival := Arrival(row.path, row.size, row.arrived_at)) and row.as_of not in kept
+        for arrival in [Arrival(row.path, row.size, row.arrived_at)]
+        if row.as_of not in kept
     ]
     nights = [night for night in replay.nights if night not in closed and night <= replay.knowledge]
     fresh = assign_files(listing, manifest, closed, calendar, nights, source.known_at) if nights else []
@@ -135,7 +136,8 @@ def _kept_nights(
 
 
 def _check_files(source: Source, chosen: list[tuple[Assignment, str, LandedFile]]) -> tuple[RawFile, ...]:
-    files, faults = [], []
+    files: list[RawFile] = []
+    faults: list[Fault] = []
     for assignment, checksum, landed in chosen:
         try:
             with open_file(landed) as stream:

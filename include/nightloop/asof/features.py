@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 
 from nightloop.asof.spine import SpineFigures
 from nightloop.asof.views import run_sql
@@ -58,7 +58,7 @@ def scope_sources(spine: DataFrame, figures: SpineFigures, sources: Mapping[str,
     nights = [parse_night(night) for night in sorted(figures.rows)]
     first, last = figures.first_decision or nights[0], figures.last_decision or nights[-1]
     bounds = Bounds("_decided", "_as_of", "_decided", first, max(last, nights[-1]))
-    decided, as_of = F.col("decision_time").alias("_decided"), F.to_timestamp("night", F.lit(NIGHT_PATTERN))
+    decided, as_of = F.col("decision_time").alias("_decided"), F.to_timestamp("night", NIGHT_PATTERN)
     scoped = {}
     for name, source in sources.items():
         keys = {right: f"_key_{right}" for right in source.view.join.values()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 
 from nightloop.asof.params import LabelParams, Span
 from nightloop.asof.views import run_sql
@@ -66,8 +66,10 @@ def build_labels(
     params: LabelParams,
     entity: Sequence[str],
 ) -> DataFrame:
-    """Return one row per decision of the cohorts: row_id, entity, decision_time, cohort, label, is_observed, night,
-    variant. `night` is the cohort's maturity; `label` is null where no outcome can be observed.
+    """Return one row per decision of the cohorts, in the layout of `labels/<use case>`.
+
+    Columns: row_id, entity, decision_time, cohort, label, is_observed, night, variant. `night` is the cohort's
+    maturity; `label` is null where no outcome can be observed.
 
     label.sql sees `spine` and of each source `<source>_after`: events in (decision_time, decision_time + horizon] as
     they were known at maturity. `spine` is `build_spine` of the cohorts' nights, staged; others' rows are left out.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 
 from nightloop.asof.views import run_sql
 from nightloop.asof.visible import (
@@ -94,7 +94,7 @@ def check_spine(spine: DataFrame, nights: Sequence[Night], entity: Sequence[str]
             night of the replay.
     """
     is_keyless = F.expr(" OR ".join(f"`{name}` IS NULL" for name in (*entity, "decision_time")))
-    is_early = F.col("decision_time") > F.to_timestamp("night", F.lit(NIGHT_PATTERN))
+    is_early = F.col("decision_time") > F.to_timestamp("night", NIGHT_PATTERN)
     figures = spine.groupBy("night").agg(
         F.count("*").alias("rows"),
         F.count_distinct("row_id").alias("distinct"),

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import and_
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from nightloop.asof.params import LookbackDays, SourceView
@@ -126,7 +126,7 @@ def clean_columns(rows: DataFrame) -> list[str]:
 
 def _known_rows(source: AsofSource, bounds: Bounds, *, is_lookback_ignored: bool = False) -> DataFrame:
     """Add `_loaded` and leave out the partitions that no row of the spine can see."""
-    night = F.to_timestamp("night", F.lit(NIGHT_PATTERN))
+    night = F.to_timestamp("night", NIGHT_PATTERN)
     loaded = night
     if source.is_known_by_column:
         loaded = F.when(F.col("known_by") == "declared", F.lit(_EPOCH)).otherwise(night)

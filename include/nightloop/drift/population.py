@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nightloop.drift.distance import Kind
+from nightloop.drift.distance import Kind, scaled_wasserstein
 from nightloop.drift.history import ColumnHistory
 from nightloop.drift.params import DriftParams
 
@@ -120,8 +120,15 @@ def least_limit(column: ColumnHistory, params: DriftParams) -> float:
 
 
 def describe_change(column: ColumnHistory, night: int, baseline: Sequence[int]) -> str:
-    """Name the bin whose share moved most, in words."""
+    """Name the bin whose share moved most; of a number also how far its rows moved, in standard deviations."""
     pool = column.pool(baseline)
     now, before = column.counts[night] / column.rows[night], pool / pool.sum()
     bin_ = int(np.argmax(np.abs(now - before)))
-    return f"share of {column.bins[bin_]!r} {before[bin_]:.1%} → {now[bin_]:.1%}"
+    words = f"share of {column.bins[bin_]!r} {before[bin_]:.1%} → {now[bin_]:.1%}"
+    present = column.counts[night][:-1].sum() and pool[:-1].sum()
+    if len(column.edges) < 2 or not present:  # noqa: PLR2004 - one edge spans no range
+        return words
+    low = (column.edges[0], *column.edges)
+    positions = np.array([(left + right) / 2 for left, right in pairwise((*low, column.edges[-1]))])
+    moved = scaled_wasserstein(column.counts[night][:-1], pool[:-1], positions)
+    return f"{words}, moved by {moved:.2f} standard deviations"

@@ -18,7 +18,7 @@ from nightloop.run import format_night
 from nightloop.verdict import Verdict
 
 _METHODS: Mapping[Kind, str] = {"numeric": "psi", "categorical": "jensenshannon"}
-_NO_MARKUP = str.maketrans("<>&", "‹›+")
+_NO_MARKUP = str.maketrans("<>&", "()+")
 _STYLE = "font-family:sans-serif;margin:1.5em;line-height:1.4"
 
 
@@ -82,7 +82,8 @@ def _head(verdict: Verdict, left_out: Mapping[str, str], current: int, reference
     yield f'<section style="{_STYLE}"><h1>{escape(verdict.subject)}: {escape(verdict.answer)}</h1>'
     yield f"<p>{escape(verdict.reason)}</p>"
     yield "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in verdict.facts.items()) + "</dl>"
-    yield "<h2>Figures on every row</h2><table><tr><th>check</th><th>outcome</th><th>figure</th><th>limit</th><th></th></tr>"
+    titles = "".join(f"<th>{title}</th>" for title in ("check", "outcome", "figure", "limit", ""))
+    yield f"<h2>Figures on every row</h2><table><tr>{titles}</tr>"
     for check in verdict.checks:
         figures = "".join(
             f"<td>{'' if value is None else f'{value:.4g}'}</td>" for value in (check.figure, check.limit)
@@ -92,5 +93,5 @@ def _head(verdict: Verdict, left_out: Mapping[str, str], current: int, reference
     if left_out:
         named = ", ".join(f"{escape(column)} ({why})" for column, why in left_out.items())
         yield f"<p>Not drawn below: {named}.</p>"
-    yield f"<p>Below, Evidently draws {current:,} sampled rows of the night against {reference:,}; it does not judge.</p>"
-    yield "</section>"
+    sizes = f"{current:,} sampled rows of the night against {reference:,}"
+    yield f"<p>Below, Evidently draws {sizes}; it does not judge.</p></section>"

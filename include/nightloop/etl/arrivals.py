@@ -54,9 +54,9 @@ class Manifest:
 
 
 def declared_period(path: str, known_at: KnownAt) -> datetime:
-    """Return when a file's content was known: the start of the period after the one its name gives.
+    r"""Return when a file's content was known: the start of the period after the one its name gives.
 
-    >>> declared_period("loans/2010-05.csv", KnownAt(by="file_name", pattern=r"(?P<year>\\d{4})-(?P<month>\\d\\d)"))
+    >>> declared_period("loans/2010-05.csv", KnownAt(by="file_name", pattern=r"(?P<year>\d{4})-(?P<month>\d\d)"))
     datetime.datetime(2010, 6, 1, 0, 0, tzinfo=datetime.timezone.utc)
 
     Raises:
@@ -124,7 +124,8 @@ def restore_assignment(
     if params.by == "column":
         is_late = known_at > calendar.preceding(as_of) + _INSTANT
     else:
-        is_late = params.by == "file_name" and known_at != declared_period(arrival.path, params)
+        claimed = declared_period(arrival.path, params) if params.by == "file_name" else arrival.arrived_at
+        is_late = known_at != claimed
     known_by = "arrival" if is_late or params.by == "arrival" else "declared"
     return Assignment(arrival, as_of, known_at, known_by, is_late)
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 from pyspark.sql.window import Window, WindowSpec
-from sqlglot.tokens import Tokenizer, TokenType
+from sqlglot import Tokenizer, TokenType
 
 from nightloop.etl.typing import ORIGIN, TYPED, Rule
 from nightloop.fault import Fault, NightloopError

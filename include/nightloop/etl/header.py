@@ -36,9 +36,10 @@ def read_columns(stream: IO[bytes], file_format: FileFormat, path: str) -> tuple
 
             return tuple(pyarrow.parquet.read_schema(io.BytesIO(stream.read())).names)
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-        if file_format == "csv":
-            return tuple(next(csv.reader(text), ()))
-        return _keys(text)
+        try:
+            return tuple(next(csv.reader(text), ())) if file_format == "csv" else _keys(text)
+        finally:
+            text.detach()
     except (OSError, EOFError, ValueError, csv.Error) as error:
         raise NightloopError(
             Fault(f"file {path}", f"a readable {file_format} file", f"{type(error).__name__}", "send the file again")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 
 from nightloop.etl.params import Column as ColumnParams
 from nightloop.etl.params import ReadParams
@@ -54,7 +54,7 @@ def type_rules(columns: Mapping[str, ColumnParams], keys: Sequence[str]) -> list
             rules.append((f"type:{name}", F.col(name).isNull() & (received != "")))
         if column.required or name in keys:
             rules.append((f"required:{name}", is_whole & (received.isNull() | (received == ""))))
-    known_at, night = F.col(f"{ORIGIN}.known_at"), F.to_timestamp(f"{ORIGIN}.night", F.lit("yyyyMMdd'T'HHmmX"))
+    known_at, night = F.col(f"{ORIGIN}.known_at"), F.to_timestamp(f"{ORIGIN}.night", "yyyyMMdd'T'HHmmX")
     rules.append(("required:known_at", is_whole & known_at.isNull()))
     rules.append(("known_at:future", known_at > night + F.expr(_FUTURE)))
     return rules

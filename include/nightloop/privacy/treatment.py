@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 
 from nightloop.privacy.params import PiiTreatment
 

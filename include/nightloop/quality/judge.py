@@ -114,8 +114,8 @@ def _find_exception(result: Any) -> str:
 
 def _read_check(expectation: Expectation, result: Any) -> Check:
     found: Mapping[str, Any] = result.result or {}
-    share = found.get("unexpected_percent")
-    figure = _number(share) / 100 if _number(share) is not None else _number(found.get("observed_value"))
+    percent = _number(found.get("unexpected_percent"))
+    figure = _number(found.get("observed_value")) if percent is None else percent / 100
     outcome = "pass" if result.success else ("warn" if expectation.severity == "warn" else "fail")
     limits = {key: expectation.kwargs[key] for key in _LIMITS if expectation.kwargs.get(key) is not None}
     limit = next((number for value in limits.values() if (number := _number(value)) is not None), None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlglot
 from pyspark.sql import Column
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 
 from nightloop.fault import Fault, NightloopError
 from nightloop.quality.params import Expectation, Suite

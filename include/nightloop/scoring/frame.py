@@ -77,7 +77,9 @@ def score_table(model: bytes, table: pa.Table) -> NDArray[np.float64]:
     """Return the model's scores of a table in memory: [N], or [N, classes]."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # idle threads of its pool spin
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed: Mapping[str, NDArray[Any]] = {
         entry.name: _column(table, entry.name, is_text=entry.type == "tensor(string)") for entry in session.get_inputs()
     }

@@ -35,7 +35,12 @@ class Jar:
 def read_lock(lock: Path = LOCK) -> list[Jar]:
     """Return the pinned jars, in the order of the lock file."""
     lines = (line.split() for line in lock.read_text().splitlines() if line and not line.startswith("#"))
-    return [Jar(*coordinate.split(":"), sha256) for coordinate, sha256 in lines]
+    return [_parse_line(*line) for line in lines]
+
+
+def _parse_line(coordinate: str, sha256: str) -> Jar:
+    organisation, artifact, version = coordinate.split(":")
+    return Jar(organisation, artifact, version, sha256)
 
 
 def find_missing(folder: Path, jars: Sequence[Jar]) -> list[Jar]:

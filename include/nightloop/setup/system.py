@@ -21,17 +21,17 @@ def find_java() -> Path | None:
 
 
 def read_java_version(java: Path) -> int | None:
-    """Return the major version, or None where it does not say.
-
-    >>> parse_java_version('openjdk version "17.0.15" 2025-04-15')
-    17
-    """
+    """Return the major version, or None where it does not say."""
     run = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False)
     return parse_java_version(run.stderr + run.stdout)
 
 
 def parse_java_version(text: str) -> int | None:
-    """Return the major version that `java -version` names; Java 8 calls itself 1.8."""
+    """Return the major version that `java -version` names; Java 8 calls itself 1.8.
+
+    >>> parse_java_version('openjdk version "17.0.15" 2025-04-15')
+    17
+    """
     found = re.search(r'version "(?:1\.)?(\d+)', text)
     return int(found[1]) if found else None
 

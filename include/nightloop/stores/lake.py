@@ -12,7 +12,7 @@ from typing import Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from nightloop.dataset import DatasetRef
@@ -217,7 +217,7 @@ class Lake:
         """Return the version of our own commit: Delta skips the write of a lower token without a word."""
         from deltalake import DeltaTable
 
-        table = DeltaTable(self.path(ref).replace("s3a://", "s3://"), without_files=True)
+        table = DeltaTable(self.path(ref).replace("s3a://", "s3://"))
         committed = table.transaction_version(_transaction_id(ref, replay))
         if committed != token:
             raise FencedError(
@@ -270,7 +270,7 @@ def _is_own(entry: dict[str, Any], replay: Replay, token: int) -> bool:
         facts = json.loads(entry.get("userMetadata") or "{}")
     except ValueError:
         return False
-    return facts.get("token") == token and facts.get("run_key") == str(replay.run_key)
+    return bool(facts.get("token") == token and facts.get("run_key") == str(replay.run_key))
 
 
 def _nullable(schema: StructType) -> StructType:
@@ -283,7 +283,9 @@ def _checked_order(
     """Return the frame's columns in the expected order, new ones last before the partition columns."""
     found_types = {field.name: field.dataType.simpleString() for field in found}
     absent = [name for name in PARTITION_COLUMNS if name not in found_types]
-    expected_types = {field.name: field.dataType.simpleString() for field in expected} if expected else found_types
+    expected_types = (
+        {field.name: field.dataType.simpleString() for field in expected} if expected is not None else found_types
+    )
     added = [name for name in found_types if name not in expected_types]
     is_equal = all(found_types.get(name) == dtype for name, dtype in expected_types.items())
     if absent or not is_equal or (added and not may_add_columns):

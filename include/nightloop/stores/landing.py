@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,10 +51,15 @@ def compute_checksum(file: LandedFile) -> str:
     return digest.hexdigest()
 
 
-def open_file(file: LandedFile) -> IO[bytes]:
+@contextmanager
+def open_file(file: LandedFile) -> Iterator[IO[bytes]]:
     """Open a file for reading from its start, decompressed."""
-    stream = _open_stored(file)
-    return cast("IO[bytes]", gzip.open(stream)) if file.is_compressed else stream
+    with _open_stored(file) as stored:
+        if file.is_compressed:
+            with gzip.GzipFile(fileobj=stored) as stream:
+                yield cast("IO[bytes]", stream)
+        else:
+            yield stored
 
 
 def _is_finished(path: str) -> bool:

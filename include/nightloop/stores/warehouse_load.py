@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, text
 
 from nightloop.stores.database import is_sqlite, schema_of
 from nightloop.stores.warehouse_schema import WAREHOUSE
@@ -40,14 +40,23 @@ def _to_sqlite(column: pa.Array) -> list[object]:
 def _copy(connection: Connection, table: Table, batches: Iterable[pa.RecordBatch]) -> None:
     name = f"{schema_of(connection, WAREHOUSE)}.{table.name}"
     statement = f"COPY {name} ({_column_list(connection, table)}) FROM STDIN WITH (FORMAT csv)"
+    connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
     options = pyarrow.csv.WriteOptions(include_header=False)
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 - an open connection has its driver's connection
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for batch in batches:
             buffer = io.BytesIO()
-            pyarrow.csv.write_csv(pa.Table.from_batches([batch]), buffer, options)
+            pyarrow.csv.write_csv(_without_zones(batch), buffer, options)
             copy.write(buffer.getbuffer())
+
+
+def _without_zones(batch: pa.RecordBatch) -> pa.Table:
+    """Drop the zones of UTC instants: Arrow writes them twenty times faster without."""
+    columns = [
+        column.cast(pa.timestamp("us")) if pa.types.is_timestamp(column.type) else column for column in batch.columns
+    ]
+    return pa.table(columns, names=batch.schema.names)
 
 
 def _column_list(connection: Connection, table: Table) -> str:

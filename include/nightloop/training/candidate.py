@@ -142,7 +142,9 @@ def run_model(model: bytes, table: pa.Table) -> NDArray[np.float32]:
     """Score a table of raw feature columns with an artifact."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # idle threads of its pool spin
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed: dict[str, NDArray[Any]] = {}
     for entry in session.get_inputs():
         column = table.column(entry.name)

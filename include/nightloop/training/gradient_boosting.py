@@ -53,7 +53,7 @@ def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | Non
         max_leaf_nodes=int(problem.number("max_leaf_nodes", leaves)),
         min_samples_leaf=int(problem.number("min_samples_leaf", least)),
         l2_regularization=problem.number("l2", 5.0),
-        max_features=problem.number("max_features", 0.5),
+        max_features=problem.number("max_features", 0.3),
         early_stopping=choose is not None,
         n_iter_no_change=_PATIENCE,
         tol=0.0,

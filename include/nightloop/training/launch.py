@@ -96,7 +96,7 @@ def _explain(work: Path, ranks: int, code: int, lines: list[str]) -> str:
     if errors:
         return f"training on {ranks} ranks failed ({errors[0].stem}):\n{errors[0].read_text().rstrip()}"
     told = "\n".join(lines)
-    return f"training on {ranks} ranks ended with exit code {code}; a rank without a traceback was killed:\n{told}"
+    return f"training on {ranks} ranks ended with exit code {code}: a rank was killed and left no traceback:\n{told}"
 
 
 def _kill_marked(mark: str) -> None:

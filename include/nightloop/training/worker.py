@@ -20,6 +20,11 @@ def rank_error_path(work: Path, rank: str) -> Path:
     return work / f"rank-{rank}.error"
 
 
+def is_echo(error: BaseException) -> bool:
+    """Tell whether a rank failed only because another one did; the other's traceback is the one to read."""
+    return type(error).__name__ == "HorovodInternalError"
+
+
 def run_worker(work: Path) -> None:
     """Train this rank's part of the model that the folder describes."""
     from nightloop.training.distributed import open_ranks
@@ -34,12 +39,13 @@ def main() -> None:
     _die_with_launcher()
     try:
         run_worker(work)
-    except BaseException:
+    except BaseException as error:  # noqa: BLE001 - whatever ends a rank must be told, and end it
         text = traceback.format_exc()
-        path = rank_error_path(work, os.environ.get("HOROVOD_RANK", "0"))
-        partial = path.with_suffix(".partial")
-        partial.write_text(text)
-        partial.rename(path)
+        if not is_echo(error):
+            path = rank_error_path(work, os.environ.get("HOROVOD_RANK", "0"))
+            partial = path.with_suffix(".partial")
+            partial.write_text(text)
+            partial.rename(path)
         sys.stderr.write(text)
         sys.stderr.flush()
         os._exit(1)

@@ -85,7 +85,9 @@ def test_correction_is_a_row_of_the_night_that_learned_it(spark: "SparkSession")
     [
         pytest.param("SELECT loan, as_of FROM loans_new", "decision_time", id="no decision time"),
         pytest.param("SELECT loan, nobody AS decision_time FROM loans_new", "nobody", id="unknown column"),
-        pytest.param("SELECT loan, as_of + INTERVAL 1 HOUR AS decision_time, as_of FROM loans_new", "at or before", id="late"),
+        pytest.param(
+            "SELECT loan, as_of + INTERVAL 1 HOUR AS decision_time, as_of FROM loans_new", "at or before", id="late"
+        ),
         pytest.param(
             "SELECT loan, as_of AS decision_time, as_of FROM loans_new UNION ALL "
             "SELECT loan, as_of, as_of FROM loans_new",
@@ -115,7 +117,10 @@ def test_labels_wait_for_their_cohort_and_see_only_the_horizon(spark: "SparkSess
 
 def test_history_that_declares_its_instants_is_known_before_it_was_loaded(spark: "SparkSession") -> None:
     tail = "known_at timestamp, known_by string, _file string, _row bigint, night string, variant string"
-    rows = [(f"L{n}", TICKS[0] + DAY * n - timedelta(hours=1), "declared", "f", n, format_night(TICKS[4]), "main") for n in (1, 2)]
+    rows = [
+        (f"L{n}", TICKS[0] + DAY * n - timedelta(hours=1), "declared", "f", n, format_night(TICKS[4]), "main")
+        for n in (1, 2)
+    ]
     view = SourceView(name="loans", record_keys=("loan",), join={"loan": "loan"})
     source = AsofSource(view, spark.createDataFrame(rows, f"loan string, {tail}"), is_known_by_column=True)
     spine = build_spine({"loans": source}, NIGHTS[:3], ["loan"], SPINE_SQL, "main")

@@ -127,7 +127,9 @@ def test_scoped_view_equals_the_oracle_on_random_histories(
     spark: "SparkSession", data: tuple[list[Version], list[Decision]], lookback: int | str
 ) -> None:
     versions, decisions = data
-    assert _scope(spark, _source(spark, versions, lookback), decisions) == sorted(_oracle(versions, decisions, lookback))
+    assert _scope(spark, _source(spark, versions, lookback), decisions) == sorted(
+        _oracle(versions, decisions, lookback)
+    )
 
 
 @pytest.mark.slow
@@ -162,10 +164,15 @@ def test_filter_of_one_cutoff_equals_the_join(
 
 def test_latest_value_per_key_equals_merge_asof_of_pandas(spark: "SparkSession") -> None:
     versions = [
-        Version(0, 0, "a", value, is_deleted=False, known_at=TICKS[0] + timedelta(hours=hours), night=TICKS[-1], row=value)
+        Version(
+            0, 0, "a", value, is_deleted=False, known_at=TICKS[0] + timedelta(hours=hours), night=TICKS[-1], row=value
+        )
         for value, hours in enumerate((0, 5, 30, 31, 90))
     ]
-    versions = [Version(*[*vars(each).values()][:6], next(t for t in TICKS if t >= each.known_at), each.row) for each in versions]
+    versions = [
+        Version(*[*vars(each).values()][:6], next(t for t in TICKS if t >= each.known_at), each.row)
+        for each in versions
+    ]
     decisions = [Decision(0, number, "a", tick, tick) for number, tick in enumerate(TICKS)]
     left = pd.DataFrame({"decided": [each.decided for each in decisions]})
     right = pd.DataFrame({"known_at": [each.known_at for each in versions], "value": [each.value for each in versions]})

@@ -43,13 +43,13 @@ class Feed:
     """Nights of rows, a champion with an error per cohort, and the verdicts so far."""
 
     draw: Draw = draw_quiet
-    rows: Callable[[int], int] = lambda position: 1200 if position % 7 >= 5 else 2000  # noqa: E731
-    error: Callable[[int], float] = lambda position: 5.0  # noqa: ARG005, E731
+    rows: Callable[[int], int] = lambda position: 1200 if position % 7 >= 5 else 2000
+    error: Callable[[int], float] = lambda position: 5.0  # noqa: ARG005
     horizon_nights: int = 1
     params: DriftParams = field(default_factory=DriftParams)
     champion_cut: int | None = 0
     seed: int = 1
-    is_there: Callable[[int], bool] = lambda position: True  # noqa: ARG005, E731
+    is_there: Callable[[int], bool] = lambda position: True  # noqa: ARG005
 
     def profiles(self, nights: int) -> list[ColumnProfile]:
         edges: dict[str, tuple[float, ...]] = {}

@@ -51,7 +51,7 @@ class Job:
         return self.replay.run_key
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, _: str) -> Iterator[None]:
         yield
 
     def load_source(self, name: str) -> Any:
@@ -189,7 +189,7 @@ def test_a_replay_is_profiled_like_its_single_nights(spark: "SparkSession", tmp_
 
 def fill_lake(spark: "SparkSession", root: Path, stores: Stores, nights: int) -> Any:
     """Publish 300 feature rows a night that hang on the row number alone."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     from nightloop.stores.lake import Lake
 

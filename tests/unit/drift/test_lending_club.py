@@ -28,7 +28,9 @@ pytestmark = [
 MONTHLY = "0 0 1 * *"
 LABEL = LabelParams.model_validate({"horizon": "12 months"})
 PARAMS = DriftParams(evidence=Evidence(m=1, n=1))
-NUMERIC = "loan_amnt annual_inc dti delinq_2yrs inq_last_6mths mths_since_last_delinq open_acc pub_rec revol_bal revol_util total_acc"
+NUMERIC = (
+    "loan_amnt annual_inc dti delinq_2yrs inq_last_6mths mths_since_last_delinq open_acc pub_rec revol_bal total_acc"
+)
 CATEGORICAL = "term emp_length home_ownership verification_status purpose addr_state"
 CUT = datetime(2011, 1, 1, tzinfo=UTC)
 

@@ -72,7 +72,9 @@ def test_same_content_is_loaded_once() -> None:
     assert [each.arrival.path for each in skipped] == ["b", "c"]
 
 
-@pytest.mark.parametrize("params", [KnownAt(), KnownAt(by="column", column="at"), MONTHLY], ids=["arrival", "column", "name"])
+@pytest.mark.parametrize(
+    "params", [KnownAt(), KnownAt(by="column", column="at"), MONTHLY], ids=["arrival", "column", "name"]
+)
 @pytest.mark.parametrize("closed", [set(), {T[1]}, {T[0], T[1]}], ids=["first", "late", "later"])
 def test_recorded_file_is_restored_as_it_was_assigned(params: KnownAt, closed: set[datetime]) -> None:
     listing = [_arrival(T[0] + DAY / 2, "2025-01-01.csv")]

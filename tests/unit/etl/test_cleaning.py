@@ -73,7 +73,9 @@ def _outcomes(staged: "DataFrame") -> dict[int, str]:
         pytest.param(("a", "-Infinity", None, KNOWN), "type:amount", id="infinity"),
         pytest.param(("a", "1", "2025-02-30", KNOWN), "type:day", id="no day of the calendar"),
         pytest.param(("a", "-1", None, KNOWN), "expect_column_values_to_be_between:amount", id="rule on a raw column"),
-        pytest.param(("a", "51", None, KNOWN), "expect_column_values_to_be_between:doubled", id="rule on a made column"),
+        pytest.param(
+            ("a", "51", None, KNOWN), "expect_column_values_to_be_between:doubled", id="rule on a made column"
+        ),
         pytest.param(("a", "1", None, None), "required:known_at", id="no instant"),
         pytest.param(("a", "1", None, datetime(2026, 1, 1, tzinfo=UTC)), "known_at:future", id="instant far ahead"),
     ],
@@ -126,7 +128,9 @@ def test_source_that_received_nothing_has_its_schema(spark: "SparkSession") -> N
 
 
 def test_treated_personal_data_is_text(spark: "SparkSession") -> None:
-    source = _source(pii={"amount": {"treatment": "hash"}, "day": {"treatment": "drop"}}, suite={}, clean_sql="SELECT * FROM raw")
+    source = _source(
+        pii={"amount": {"treatment": "hash"}, "day": {"treatment": "drop"}}, suite={}, clean_sql="SELECT * FROM raw"
+    )
     staged = build_outcomes(spark, _raw(spark, ("a", "c0ffee", None, KNOWN)).drop("day"), source)
     assert dict(staged.select("clean.*").dtypes)["amount"] == "string"
     assert "day" not in staged.select("clean.*").columns
@@ -149,6 +153,8 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
         count_outcomes([("n", "received", 2), ("n", "good", 1)], ["n"])
 
 
-@pytest.mark.parametrize(("rows", "ratio", "is_over"), [(None, 0.1, False), (9, 0.5, True), (None, 0.05, True), (10, 0.1, False)])
+@pytest.mark.parametrize(
+    ("rows", "ratio", "is_over"), [(None, 0.1, False), (9, 0.5, True), (None, 0.05, True), (10, 0.1, False)]
+)
 def test_stricter_limit_of_the_budget_decides(rows: int | None, ratio: float, is_over: bool) -> None:
     assert bool(over_budget({"n": {"received": 100, "quarantined": 10}}, rows, ratio)) is is_over

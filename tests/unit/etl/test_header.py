@@ -10,7 +10,9 @@ from nightloop.etl.params import Column, ReadParams
 from nightloop.fault import NightloopError
 
 PARAMS = ReadParams(
-    format="csv", columns={"id": Column(type="int", required=True), "note": Column(type="string")}, ignored_columns=("x",)
+    format="csv",
+    columns={"id": Column(type="int", required=True), "note": Column(type="string")},
+    ignored_columns=("x",),
 )
 
 
@@ -60,7 +62,7 @@ def test_json_lines_may_leave_out_optional_keys_only() -> None:
     ("stream", "file_format"),
     [
         pytest.param(io.BytesIO(b"no parquet"), "parquet", id="corrupt Parquet"),
-        pytest.param(gzip.open(io.BytesIO(gzip.compress(b"id" * 9999)[:20])), "csv", id="truncated gzip"),
+        pytest.param(gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(b"id" * 9999)[:20])), "csv", id="truncated gzip"),
     ],
 )
 def test_unreadable_file_is_refused(stream: io.BytesIO, file_format: str) -> None:

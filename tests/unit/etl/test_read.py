@@ -51,7 +51,7 @@ def test_json_lines(spark: "SparkSession", tmp_path: Path) -> None:
     assert [(row["_row"], row["id"], row["note"], row["_corrupt"]) for row in rows] == [
         (1, "1", "a", False),
         (2, None, None, True),
-        (3, "2.50", None, False),
+        (3, "2.5", None, False),
     ]
     assert json.loads(json.loads(rows[0]["_extra"])["more"]) == {"x": 2}
 
@@ -60,10 +60,15 @@ def test_parquet(spark: "SparkSession", tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"id": [1, 2], "note": ["a", None], "new": [1.5, 2.5]}), path)
     rows = _read(spark, [path], ReadParams(format="parquet", columns=COLUMNS))
-    assert [(row["id"], row["note"], row["_extra"]) for row in rows] == [("1", "a", '{"new":"1.5"}'), ("2", None, '{"new":"2.5"}')]
+    assert [(row["id"], row["note"], row["_extra"]) for row in rows] == [
+        ("1", "a", '{"new":"1.5"}'),
+        ("2", None, '{"new":"2.5"}'),
+    ]
 
 
-def test_declared_month_is_known_at_its_end_but_not_before_the_file_allows(spark: "SparkSession", tmp_path: Path) -> None:
+def test_declared_month_is_known_at_its_end_but_not_before_the_file_allows(
+    spark: "SparkSession", tmp_path: Path
+) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,note\n1,2025-01-15\n2,2024-06-01\n3,nonsense\n")
     known_at = KnownAt(by="column", column="note", truncated_to="month")

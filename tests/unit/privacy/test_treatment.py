@@ -21,7 +21,9 @@ PARAMS = {
 
 @pytest.mark.parametrize("key", [b"short key of 16.", b"k" * 100], ids=["short", "longer than a block"])
 def test_hash_is_hmac_and_the_rest_is_cut_or_gone(spark: "SparkSession", key: bytes) -> None:
-    rows = spark.createDataFrame([("ä@b.c", "1980-05-01", "Ann", 1), (None, None, None, 2)], "mail string, born string, name string, n int")
+    rows = spark.createDataFrame(
+        [("ä@b.c", "1980-05-01", "Ann", 1), (None, None, None, 2)], "mail string, born string, name string, n int"
+    )
     treated = treat_columns(rows, key, PARAMS)
     expected = hmac.new(key, "ä@b.c".encode(), hashlib.sha256).hexdigest()
     assert [tuple(row) for row in treated.orderBy("n").collect()] == [(expected, "1980", 1), (None, None, 2)]

@@ -21,7 +21,11 @@ pytestmark = [
 
 def _suite(*entries: tuple[str, str, dict[str, Any]]) -> Suite:
     return Suite.model_validate(
-        {"expectations": [{"expect": expect, "severity": severity, "kwargs": kwargs} for expect, severity, kwargs in entries]}
+        {
+            "expectations": [
+                {"expect": expect, "severity": severity, "kwargs": kwargs} for expect, severity, kwargs in entries
+            ]
+        }
     )
 
 

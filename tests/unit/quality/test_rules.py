@@ -43,7 +43,10 @@ CASES = {
         ),
         pytest.param("expect_column_pair_values_to_be_equal", {"column_A": "a", "column_B": "b"}, [1, 2], id="equal"),
         pytest.param(
-            "expect_column_values_to_be_between", {"column": "a", "min_value": 9, "row_condition": "n > 2"}, [4], id="condition"
+            "expect_column_values_to_be_between",
+            {"column": "a", "min_value": 9, "row_condition": "n > 2"},
+            [4],
+            id="condition",
         ),
     ],
 )

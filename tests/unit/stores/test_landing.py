@@ -17,7 +17,14 @@ ARRIVED = datetime(2025, 1, 2, 1, 50, tzinfo=UTC)
 
 
 def test_local_files_arrive_at_their_modification_time(tmp_path: Path) -> None:
-    for name in ("loans/b.csv", "loans/sub/a.csv.gz", "loans/.hidden", "loans/_SUCCESS", "loans/c.csv.partial", "other/d.csv"):
+    for name in (
+        "loans/b.csv",
+        "loans/sub/a.csv.gz",
+        "loans/.hidden",
+        "loans/_SUCCESS",
+        "loans/c.csv.partial",
+        "other/d.csv",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(b"x") if name.endswith(".gz") else b"x")

@@ -1,5 +1,6 @@
 """Training on many ranks: the same curve, equal replicas, and nothing left behind however it ends."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -34,7 +35,13 @@ def digests(work: Path) -> list[str]:
 
 
 def children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children(recursive=True) if "nightloop.training" in " ".join(one.cmdline())]
+    """Return living ranks and launchers below this process."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "nightloop.training" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 def test_one_rank_and_two_train_alike(tmp_path: Path) -> None:
@@ -100,16 +107,17 @@ def test_ranks_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     for checkpoint in tmp_path.glob("checkpoint-*"):
         checkpoint.unlink()
     spec.write_text(json.dumps({**json.loads(spec.read_text()), "max_epochs": 100_000, "patience": 100_000}))
-    launch = "import sys, pathlib; from nightloop.training.launch import run_ranks; run_ranks(pathlib.Path(sys.argv[1]), 2, 300)"
-    launcher = subprocess.Popen([sys.executable, "-c", launch, str(tmp_path)], stdout=subprocess.DEVNULL)
+    launch = "import pathlib; from nightloop.training.launch import run_ranks; run_ranks(pathlib.Path({!r}), 2, 300)"
+    command = [sys.executable, "-c", launch.format(str(tmp_path))]
+    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (tmp_path / "checkpoint-choose.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
-    started = [one for one in psutil.Process(launcher.pid).children(recursive=True)]
+    started = psutil.Process(launcher.pid).children(recursive=True)
     assert started
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
-    gone, alive = psutil.wait_procs(started, timeout=20)
+    _, alive = psutil.wait_procs(started, timeout=20)
     assert not alive
 
 
