@@ -1,9 +1,10 @@
 """Type, audit and publish what a source has received, and close its nights.
 
 Reads `raw/<source>`. Writes `clean/<source>` and `quarantine/<source>` (one Delta commit each), counts and checks.
-Expectations apply to the typed raw rows, beside which stand the columns that only clean.sql makes: `quarantine` ones row
-by row, `fail` and `warn` ones to all good rows of the run together. Fails when the counts do not add up, when more rows are set aside than the budget allows (quarantine is
-published all the same) and when a `fail` expectation fails (nothing of `clean` is published then).
+Expectations apply to the typed raw rows, beside which stand the columns that only clean.sql makes: `quarantine` ones
+row by row, `fail` and `warn` ones to all good rows of the run together. Fails when the counts do not add up, when more
+rows are set aside than the budget allows (quarantine is published all the same) and when a `fail` expectation fails
+(nothing of `clean` is published then).
 """
 
 import sys

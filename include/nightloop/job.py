@@ -91,7 +91,8 @@ class JobContext:
     """Everything a job body may reach, opened when first asked for."""
 
     def __init__(self, name: str, arguments: JobArguments, settings: Settings) -> None:
-        self.name = name
+        part = arguments.options.get("candidate")
+        self.name = f"{name}:{part}" if part else name  # parallel parts of one job do not fence each other
         self.arguments = arguments
         self.settings = settings
         self.seconds: dict[str, float] = {}

@@ -23,7 +23,7 @@ def run_sql(sql: str, views: Mapping[str, DataFrame], where: str) -> DataFrame:
     for name, frame in views.items():
         own = f"nightloop_{name}_{uuid.uuid4().hex}"
         frame.createOrReplaceTempView(own)
-        clauses.append(f"`{name}` AS (SELECT * FROM {own})"  # noqa: S608 - names are ours, the text is the folder\'s, checked before)
+        clauses.append(f"`{name}` AS (SELECT * FROM {own})")  # noqa: S608 - both names are ours
     text = sql.strip().rstrip(";")
     try:
         result = session.sql(f"WITH {', '.join(clauses)}\nSELECT * FROM (\n{text}\n)")

@@ -22,12 +22,14 @@ from nightloop.run import EXIT_INPUT, EXIT_OK
 from nightloop.settings import Settings
 from nightloop.simulate.params import DriftKind
 from nightloop.stack import Stack, stop_stack
+from nightloop.stack.environment import TELEMETRY_OFF
 from nightloop.stores.ledger import Ledger
 from nightloop.stores.registry import Registry
 
 TAXI_ROWS_PER_NIGHT = 1_500
 LOAN_ROWS_PER_NIGHT = 600
 _MARK = ".nightloop-demo"
+_NIGHTS_END = "2025-12-31"  # the story plays in the past; no schedule of its stack shall tick in the present
 
 
 def run_demo(settings: Settings, console: Console, *, stays_up: bool) -> int:
@@ -37,8 +39,7 @@ def run_demo(settings: Settings, console: Console, *, stays_up: bool) -> int:
         NightloopError: the state folder holds something that no demo put there.
     """
     _start_over(settings.home)
-    for name, value in {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(TELEMETRY_OFF, NIGHTLOOP_NIGHTS_END=_NIGHTS_END)
     progress = Progress(console)
     document: dict[str, Any] = {"closed": False, "use_cases": {}}
     stack = Stack(settings, are_dags_paused=True)

@@ -10,6 +10,7 @@ from nightloop.settings import CHECKOUT, Settings
 from nightloop.stack.ports import Ports
 from nightloop.stack.secrets import ADMIN, StackSecrets, write_private
 
+JOB_HOST_VARIABLE = "NIGHTLOOP_JOB_HOST"
 TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
@@ -28,6 +29,7 @@ _TUNING = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "600",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
     "AIRFLOW__API__AUTO_REFRESH_INTERVAL": "2",
     "AIRFLOW__API__INSTANCE_NAME": "Nightloop",

@@ -23,6 +23,12 @@ def build_spark(server: ConnectServer, environment: Mapping[str, str]) -> Servic
     return Service("spark", server.command(), server.environment(environment), server.folder, server.is_ready)
 
 
+def build_job_host(address: Path, environment: Mapping[str, str]) -> Service:
+    """Return the process that starts jobs from a warm interpreter; without it each job imports for itself."""
+    command = [sys.executable, "-m", "nightloop_airflow.job_host", str(address)]
+    return Service("job-host", command, environment, CHECKOUT, address.is_socket)
+
+
 def build_mlflow(settings: Settings, ports: Ports, environment: Mapping[str, str]) -> Service:
     command = [
         *("mlflow", "server", "--host", "127.0.0.1", "--port", str(ports.mlflow), "--workers", "1"),

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import tempfile
 import threading
 import time
 import uuid
@@ -19,7 +20,7 @@ from nightloop.engine.server import ConnectServer
 from nightloop.fault import Fault, NightloopError
 from nightloop.settings import Settings
 from nightloop.stack import databases, services
-from nightloop.stack.environment import build_airflow_environment, build_job_environment
+from nightloop.stack.environment import JOB_HOST_VARIABLE, build_airflow_environment, build_job_environment
 from nightloop.stack.ports import Ports
 from nightloop.stack.process import (
     STACK_VARIABLE,
@@ -83,6 +84,7 @@ class Stack:
         self.ports = Ports.choose()
         self.secrets = StackSecrets.of_home(settings.home)
         self.stack_id = uuid.uuid4().hex
+        self._job_host = Path(tempfile.gettempdir()) / f"nightloop-{self.stack_id}.sock"
         self._are_dags_paused = are_dags_paused
         self._is_ready = False
         self._server = ConnectServer(self.home, self.secrets.spark_token, self.ports.spark)
@@ -136,6 +138,7 @@ class Stack:
             **os.environ,
             **self.job_environment,
             **build_airflow_environment(self.home, self.ports, self.secrets, are_dags_paused=self._are_dags_paused),
+            JOB_HOST_VARIABLE: str(self._job_host),
             STACK_VARIABLE: self.stack_id,
         }
         self._write_state()
@@ -206,7 +209,7 @@ class Stack:
         return self.settings.mlflow_uri.startswith("http")
 
     def _build_stores(self, environment: Mapping[str, str]) -> list[Service]:
-        started = []
+        started: list[Service] = [services.build_job_host(self._job_host, environment)]
         if not self.settings.spark_remote:
             started.append(services.build_spark(self._server, environment))
         if not self._has_own_mlflow:
