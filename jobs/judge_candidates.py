@@ -1,8 +1,8 @@
 """Judge the candidates on what matured after they were fitted.
 
-Reads the candidates' artifacts in the run's work folder, features and labels of the lake, and the champion's artifact.
-Writes the gate's verdict to the ledger: facts `answer` (promote, keep, not_enough_evidence), `winner`, `kind`, `reason`.
-Fails when a candidate is missing, or nothing matured in the judging window.
+Reads the candidates' artifacts in the work folder, features and labels of the lake, and the champion's artifact.
+Writes the gate's verdict to the ledger; facts `answer` (promote, keep, not_enough_evidence), `winner`, `kind`,
+`reason`. Fails when a candidate is missing, or nothing matured in the judging window.
 """
 
 import sys
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nightloop.evaluation.gate import Contender, JudgedRows, Opponent, judge_gate
+from nightloop.evaluation.bootstrap import JudgedRows
+from nightloop.evaluation.gate import Contender, Opponent, judge_gate
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult
 from nightloop.scoring.frame import score_table
@@ -33,7 +34,9 @@ def judge_candidates(job: JobContext) -> JobResult:
     use_case, as_of = job.use_case, job.replay.last
     opened, lake = judging_opens(as_of, use_case.training), LakeFiles(job.settings.lake)
     champion = job.ledger.champion(job.replay.scope, as_of)
-    contenders, baseline, serving = [], (0.0,), None
+    contenders: list[Contender] = []
+    baseline: tuple[float, ...] = ()
+    serving = None
     with job.phase("score"):
         labels = read_labels(use_case, lake, opened, as_of)
         for planned in make_plan(use_case, job.load_source, champion):

@@ -1,8 +1,8 @@
 """Publish the outcomes that matured in the replay's nights, and measure the scores that were given for them.
 
-Reads the clean sources as of each night, and `scores/<use case>` of the matured cohorts. Writes `labels/<use case>` in one
-Delta commit, metrics and maturity to the ledger, outcomes and performance to the warehouse. A cohort that nobody scored
-is labelled and not measured; where nothing matured or nothing was scored, fact `abstained` says so.
+Reads the clean sources as of each night, and `scores/<use case>` of the matured cohorts. Writes `labels/<use case>`
+in one Delta commit, metrics and maturity to the ledger, outcomes and performance to the warehouse. A cohort that nobody
+scored is labelled and not measured; where nothing matured or nothing was scored, fact `abstained` says so.
 """
 
 import sys

@@ -61,7 +61,9 @@ def refit_recipe(job: JobContext) -> JobResult:
             described = planned.to_dict() | pins
             logged = job.registry.log_candidate(job.run_key, "refit", fitted.model, params=described, figures=figures)
             uri = job.registry.register(job.run_key, logged, json.dumps(planned.to_dict()))
-            model = describe_model(use_case, planned, fitted.digest, uri, as_of, pins | {"choices": dict(twin.choices)}, gate)
+            model = describe_model(
+                use_case, planned, fitted.digest, uri, as_of, pins | {"choices": dict(twin.choices)}, gate
+            )
             facts["model_version"] = str(job.ledger.register_model(model))
     job.ledger.write_verdict(job.run_key, job.token, replace(verdict, facts=facts), kind=REFIT)
     return job.result(counts={"fit_rows": rows.whole.num_rows}, figures=figures, facts=facts)

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import reduce
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import functions as F
 
 from nightloop.dataset import DatasetRef
 from nightloop.job import JobContext, run_job

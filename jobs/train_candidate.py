@@ -1,8 +1,8 @@
 """Fit one candidate as of the opening of the judging window.
 
-Reads features and matured labels of the lake, by delta-rs. Option `candidate`: its name in the plan. Leaves its verified
-ONNX artifact in the run's work folder, and logs parameters, losses and artifact to MLflow. Fails when nothing has
-matured, when the artifact does not score like the model, and with a rank's own traceback when a rank fails.
+Reads features and matured labels of the lake, by delta-rs. Option `candidate`: its name in the plan. Leaves its
+verified ONNX artifact in the run's work folder, and logs parameters, losses and artifact to MLflow. Fails when nothing
+has matured, when the artifact does not score like the model, and with a rank's own traceback when a rank fails.
 """
 
 import sys

@@ -43,7 +43,9 @@ def make_plan(
 ) -> list[PlannedCandidate]:
     """Return the candidates of a retraining; the champion's recipe is one of them."""
     version = version_features(use_case, load_sources(use_case, load_source))
-    known = champion and read_recipe(CHAMPION, champion.recipe, champion.feature_version, is_champion=True)
+    known = None
+    if champion is not None:
+        known = read_recipe(CHAMPION, champion.recipe, champion.feature_version, is_champion=True)
     numeric, categorical = use_case.features.numeric, use_case.features.categorical
     return plan_candidates(use_case.training.candidates, numeric, categorical, version, known)
 
@@ -167,7 +169,7 @@ class Outcome:
 
 
 def outcome_of(gate: Verdict, refit: Verdict | None) -> Outcome:
-    """Return what follows from the verdicts of gate and refit; a refit that scores unlike its twin keeps the champion."""
+    """Return what follows from the verdicts; a refit that scores unlike its judged twin keeps the champion."""
     if gate.answer != "promote" or refit is None:
         return Outcome(gate.answer, gate.reason)
     if refit.answer != "agree":
@@ -187,7 +189,7 @@ def describe_model(
     """Return the ledger's row of a refitted model; its metrics are those of its judged twin."""
     from nightloop.stores.ledger import ModelRow
 
-    metrics = {use_case.promotion.metric: float(gate.facts["value"])}
+    metrics: dict[str, float] = {use_case.promotion.metric: float(gate.facts["value"])}
     version = planned.feature_version
     return ModelRow(use_case.name, 0, digest, uri, planned.to_dict(), version, as_of, dict(pins), metrics)
 

@@ -28,7 +28,7 @@ OWN_VALUE = re.compile(
     r"|NIGHTLOOP_.*|MLFLOW_TRACKING_URI|SPARK_CONNECT_AUTHENTICATE_TOKEN"
 )
 # Latency on one small machine, which a deployment leaves at Airflow's own defaults.
-EMBEDDED_ONLY = re.compile(r"AIRFLOW__(SCHEDULER|DAG_PROCESSOR)__.*|AIRFLOW__API__AUTO_REFRESH_INTERVAL")
+EMBEDDED_ONLY = re.compile(r"AIRFLOW__(SCHEDULER|DAG_PROCESSOR|WORKERS)__.*|AIRFLOW__API__AUTO_REFRESH_INTERVAL")
 
 
 @pytest.fixture

@@ -63,6 +63,6 @@ def _ranked(scores: NDArray[np.floating]) -> Floats:
 
 def _mean(values: Floats, like: Floats) -> float:
     """Mean of values; of class probabilities the mean probability-weighted class."""
-    if like.ndim == 2 and values.ndim == 2:
+    if like.ndim > 1 and values.ndim > 1:
         return float((values @ np.arange(values.shape[1])).mean())
     return float(np.mean(values))

@@ -4,15 +4,17 @@ Entities are resampled with replacement within each cohort, so rows of one entit
 stays as it was (a stratified cluster bootstrap: Davison and Hinkley 1997, section 3.8).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightloop.evaluation.metrics import IS_HIGHER_BETTER, Floats, compute_weighted
-from nightloop.evaluation.params import Metric
+from nightloop.evaluation.params import PromotionParams
+
+Keys = NDArray[np.generic]
 
 _CELLS_PER_CHUNK = 4_000_000
 _POWER = 0.8
@@ -30,19 +32,21 @@ class GainEstimate:
     detectable: float
 
 
+@dataclass(frozen=True)
+class JudgedRows:
+    """Labelled rows whose outcomes matured in the judging window: label, cohort, entity, and protected attributes."""
+
+    labels: Floats
+    cohorts: Keys
+    entities: Keys
+    protected: Mapping[str, Keys] = field(default_factory=dict)
+
+
 def estimate_gain(
-    metric: Metric,
-    labels: Floats,
-    scores: Floats,
-    over: Floats,
-    cohorts: NDArray[np.generic],
-    entities: NDArray[np.generic],
-    *,
-    confidence: float,
-    resamples: int,
-    seed: int = 0,
+    rows: JudgedRows, scores: Floats, over: Floats, params: PromotionParams, seed: int = 0
 ) -> GainEstimate:
-    """Estimate the gain of `scores` over `over` on the same labelled rows."""
+    """Estimate the gain of `scores` over `over`, in the metric of promotion, on the same rows."""
+    metric, labels = params.metric, rows.labels
     sign = 1.0 if IS_HIGHER_BETTER[metric] else -1.0
 
     def difference(weights: Floats) -> Floats:
@@ -50,18 +54,17 @@ def estimate_gain(
         return sign * (better - compute_weighted(metric, labels, over, weights))
 
     value = float(difference(np.ones((1, len(labels))))[0])
-    drawn = np.concatenate([difference(weights) for weights in draw_weights(cohorts, entities, resamples, seed)])
+    resampled = draw_weights(rows.cohorts, rows.entities, params.resamples, seed)
+    drawn = np.concatenate([difference(weights) for weights in resampled])
     drawn = drawn[np.isfinite(drawn)]
-    if drawn.size < 2:
+    if drawn.size <= 1:
         return GainEstimate(value, float("-inf"), float("inf"))
     normal = NormalDist()
-    detectable = (normal.inv_cdf(confidence) + normal.inv_cdf(_POWER)) * float(drawn.std(ddof=1))
-    return GainEstimate(value, float(np.quantile(drawn, 1.0 - confidence)), detectable)
+    detectable = (normal.inv_cdf(params.confidence) + normal.inv_cdf(_POWER)) * float(drawn.std(ddof=1))
+    return GainEstimate(value, float(np.quantile(drawn, 1.0 - params.confidence)), detectable)
 
 
-def draw_weights(
-    cohorts: NDArray[np.generic], entities: NDArray[np.generic], resamples: int, seed: int
-) -> Iterator[Floats]:
+def draw_weights(cohorts: Keys, entities: Keys, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield row weights [B, N] of resamples, chunk by chunk: how often each row's entity was drawn in its cohort."""
     _, cohort_of_row = np.unique(cohorts, return_inverse=True)
     _, entity_of_row = np.unique(entities, return_inverse=True)

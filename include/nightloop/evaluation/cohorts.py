@@ -24,7 +24,7 @@ class CohortMetric:
 
 
 def measure_cohorts(outcomes: pa.Table, task: str, threshold: float) -> list[CohortMetric]:
-    """Measure scored outcomes: columns cohort, model_version, score, decision, label; rows without a label are left out.
+    """Measure scored outcomes: columns cohort, model_version, score, decision, label; a null label is left out.
 
     A metric that the rows do not define (one class only) is left out, never filled. Of a multiclass task the stored
     score speaks for one class, so accuracy alone is measured.
@@ -36,7 +36,11 @@ def measure_cohorts(outcomes: pa.Table, task: str, threshold: float) -> list[Coh
     scores = known.column("score").to_numpy().astype(np.float64)
     metrics: Sequence[Metric] = METRICS_OF_TASK[task]
     if task == "multiclass":
-        scores, metrics, threshold = (known.column("decision").to_numpy() == labels).astype(np.float64), ("accuracy",), 0.5
+        scores, metrics, threshold = (
+            (known.column("decision").to_numpy() == labels).astype(np.float64),
+            ("accuracy",),
+            0.5,
+        )
         labels = np.ones_like(labels)
     found = []
     for cohort, version in sorted(set(zip(cohorts.tolist(), versions.tolist(), strict=True))):

@@ -1,29 +1,16 @@
-"""The gate: may a recipe score? A pure function of scores made by twins fitted as of the opening of the judging window."""
+"""The gate: may a recipe score? It judges twins that were fitted as of the opening of the judging window."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nightloop.evaluation.bootstrap import GainEstimate, estimate_gain
+from nightloop.evaluation.bootstrap import GainEstimate, JudgedRows, estimate_gain
 from nightloop.evaluation.metrics import IS_HIGHER_BETTER, Floats, compute_metric, find_baseline, gain
 from nightloop.evaluation.params import PromotionParams
 from nightloop.verdict import Check, Verdict
 
-Keys = NDArray[np.generic]
-
 _LEAST_GROUP_ROWS = 50
-
-
-@dataclass(frozen=True)
-class JudgedRows:
-    """Labelled rows whose outcomes matured in the judging window: label, cohort, entity, and protected attributes."""
-
-    labels: Floats
-    cohorts: Keys
-    entities: Keys
-    protected: Mapping[str, Keys] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,8 +57,10 @@ def judge_gate(
     reference = _scores_without_features(rows, opponent) if champion is None else champion.scores
     evidence = _check_evidence(rows, params)
     if any(check.is_failed for check in evidence):
-        seen = _estimate(params, rows, winner.scores, reference)
-        lacking = "; ".join(f"{check.name} {check.figure:.0f} of {check.limit:.0f}" for check in evidence if check.is_failed)
+        seen = estimate_gain(rows, winner.scores, reference, params)
+        lacking = "; ".join(
+            f"{check.name} {check.figure:.0f} of {check.limit:.0f}" for check in evidence if check.is_failed
+        )
         reason = f"{lacking}; the smallest gain in {params.metric} that could have been seen is {seen.detectable:.4g}"
         facts = {"winner": winner.name, "detectable_gain": f"{seen.detectable:.6g}"}
         return Verdict(subject, "not_enough_evidence", reason, tuple(evidence), facts=facts)
@@ -86,7 +75,9 @@ def judge_gate(
     told = [Check(f"{winner.name}: {one.name}", "warn" if one.is_failed else "pass", one.figure, one.limit, one.detail)
             for one in change.checks]  # fmt: skip
     verdict = _conclude(subject, "refresh", champion, [*evidence, *told], refresh)
-    return Verdict(subject, verdict.answer, f"{_why(winner, change)}; {verdict.reason}", verdict.checks, facts=verdict.facts)
+    return Verdict(
+        subject, verdict.answer, f"{_why(winner, change)}; {verdict.reason}", verdict.checks, facts=verdict.facts
+    )
 
 
 @dataclass(frozen=True)
@@ -117,7 +108,7 @@ def _check_evidence(rows: JudgedRows, params: PromotionParams) -> list[Check]:
 def _beats_baseline(
     winner: Contender, rows: JudgedRows, opponent: Opponent, params: PromotionParams, threshold: float
 ) -> _Case:
-    estimate = _estimate(params, rows, winner.scores, _scores_without_features(rows, opponent))
+    estimate = estimate_gain(rows, winner.scores, _scores_without_features(rows, opponent), params)
     value = find_baseline(params.metric, rows.labels, opponent.baseline)
     detail = f"lower bound of the gain over a model without features ({params.metric} {value:.4g})"
     better = _check("beats baseline", estimate.lower > 0, estimate.lower, 0.0, detail)
@@ -127,9 +118,11 @@ def _beats_baseline(
 def _changes(
     winner: Contender, champion: Contender, rows: JudgedRows, params: PromotionParams, threshold: float
 ) -> _Case:
-    estimate = _estimate(params, rows, winner.scores, champion.scores)
+    estimate = estimate_gain(rows, winner.scores, champion.scores, params)
     detail = f"lower bound of the gain over the champion's recipe, gain {estimate.value:.4g}"
-    superior = _check("superiority", estimate.lower > params.change_margin, estimate.lower, params.change_margin, detail)
+    superior = _check(
+        "superiority", estimate.lower > params.change_margin, estimate.lower, params.change_margin, detail
+    )
     return _case([superior], winner, rows, estimate, params, threshold)
 
 
@@ -137,7 +130,7 @@ def _refreshes(
     champion: Contender, rows: JudgedRows, opponent: Opponent, params: PromotionParams, threshold: float
 ) -> _Case:
     over = champion.scores if opponent.serving is None else opponent.serving
-    estimate = _estimate(params, rows, champion.scores, over)
+    estimate = estimate_gain(rows, champion.scores, over, params)
     against = "itself: the champion knows outcomes of this window" if opponent.serving is None else "the champion"
     detail = f"lower bound of the gain over {against}, gain {estimate.value:.4g}"
     holds = estimate.lower >= -params.refresh_margin
@@ -168,10 +161,14 @@ def _check_floor(metric: str, floor: float, one: Contender, rows: JudgedRows, th
 def _check_fairness(attribute: str, least: float, one: Contender, rows: JudgedRows, threshold: float) -> Check:
     """Disparate impact: least rate of selection (score ≥ threshold) of a group over the greatest, as in Fairlearn."""
     values = rows.protected[attribute]
-    groups = [value for value, count in zip(*np.unique(values, return_counts=True), strict=True) if count >= _LEAST_GROUP_ROWS]
+    groups = [
+        value for value, count in zip(*np.unique(values, return_counts=True), strict=True) if count >= _LEAST_GROUP_ROWS
+    ]
     rates = {str(group): float((one.scores[values == group] >= threshold).mean()) for group in groups}
-    if len(rates) < 2 or max(rates.values()) == 0:
-        return Check(f"fairness {attribute}", "warn", None, least, "fewer than two groups of 50 rows, or nobody selected")
+    if len(rates) <= 1 or max(rates.values()) == 0:
+        return Check(
+            f"fairness {attribute}", "warn", None, least, "fewer than two groups of 50 rows, or nobody selected"
+        )
     ratio = min(rates.values()) / max(rates.values())
     told = ", ".join(f"{group} {rate:.3f}" for group, rate in sorted(rates.items()))
     return _check(f"fairness {attribute}", ratio >= least, ratio, least, f"selection rates: {told}")
@@ -194,19 +191,6 @@ def _conclude(subject: str, kind: str, one: Contender, evidence: Sequence[Check]
 def _why(one: Contender, case: _Case) -> str:
     failed = (f"{check.name} {check.figure:.4g}, limit {check.limit:.4g}" for check in case.checks if check.is_failed)
     return f"{one.name} is refused: {'; '.join(failed)}"
-
-
-def _estimate(params: PromotionParams, rows: JudgedRows, scores: Floats, over: Floats) -> GainEstimate:
-    return estimate_gain(
-        params.metric,
-        rows.labels,
-        scores,
-        over,
-        rows.cohorts,
-        rows.entities,
-        confidence=params.confidence,
-        resamples=params.resamples,
-    )
 
 
 def _scores_without_features(rows: JudgedRows, opponent: Opponent) -> Floats:

@@ -14,6 +14,7 @@ from nightloop.evaluation.params import Metric
 Floats = NDArray[np.float64]
 
 _LEAST_PROBABILITY = 1e-15
+_HALF = 0.5
 
 IS_HIGHER_BETTER: Mapping[str, bool] = {
     "roc_auc": True,
@@ -41,9 +42,7 @@ def compute_metric(metric: Metric, labels: Floats, scores: Floats, threshold: fl
     return float(compute_weighted(metric, labels, scores, np.ones((1, len(labels))), threshold)[0])
 
 
-def compute_weighted(
-    metric: Metric, labels: Floats, scores: Floats, weights: Floats, threshold: float = 0.5
-) -> Floats:
+def compute_weighted(metric: Metric, labels: Floats, scores: Floats, weights: Floats, threshold: float = 0.5) -> Floats:
     """Return one metric per weighting: weights [B, N] → values [B]; row weights of a bootstrap are counts."""
     scores = np.asarray(scores, np.float64)
     labels = np.asarray(labels, np.float64)
@@ -52,7 +51,7 @@ def compute_weighted(
         if scores.ndim == 1:
             return rank(labels, scores, weights)
         columns = [rank((labels == place).astype(float), scores[:, place], weights) for place in range(scores.shape[1])]
-        return np.mean(columns, axis=0)
+        return np.asarray(np.mean(columns, axis=0))
     losses = _LOSSES[metric](labels, scores, threshold)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = weights @ losses / weights.sum(axis=1)
@@ -101,21 +100,21 @@ def _average_precision(labels: Floats, scores: Floats, weights: Floats) -> Float
 
 
 def _log_loss(labels: Floats, scores: Floats, threshold: float) -> Floats:  # noqa: ARG001
-    if scores.ndim == 2:
+    if scores.ndim > 1:
         told = scores[np.arange(len(labels)), labels.astype(int)] / scores.sum(axis=1)
     else:
-        told = np.where(labels > 0.5, scores, 1.0 - scores)
-    return -np.log(np.clip(told, _LEAST_PROBABILITY, 1.0))
+        told = np.where(labels > _HALF, scores, 1.0 - scores)
+    return np.asarray(-np.log(np.clip(told, _LEAST_PROBABILITY, 1.0)))
 
 
 def _brier(labels: Floats, scores: Floats, threshold: float) -> Floats:  # noqa: ARG001
-    if scores.ndim == 2:
+    if scores.ndim > 1:
         return np.asarray(((scores - np.eye(scores.shape[1])[labels.astype(int)]) ** 2).sum(axis=1))
     return (scores - labels) ** 2
 
 
 def _accuracy(labels: Floats, scores: Floats, threshold: float) -> Floats:
-    decided = scores.argmax(axis=1) if scores.ndim == 2 else scores >= threshold
+    decided = scores.argmax(axis=1) if scores.ndim > 1 else scores >= threshold
     return np.asarray(decided == labels, np.float64)
 
 

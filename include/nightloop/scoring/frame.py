@@ -62,7 +62,7 @@ def _make_scorer(model: bytes, keep: tuple[str, ...], threshold: float | None) -
                 feed[entry.name] = array.reshape(-1, 1)
             scores = numpy.asarray(session.run(["score"], feed)[0], numpy.float64)
             decisions = pyarrow.nulls(batch.num_rows, pyarrow.int32())
-            if scores.ndim == 2:
+            if scores.ndim > 1:
                 decisions = pyarrow.array(scores.argmax(axis=1), pyarrow.int32())
                 scores = scores.max(axis=1)
             elif threshold is not None:
@@ -89,6 +89,6 @@ def score_table(model: bytes, table: pa.Table) -> NDArray[np.float64]:
 def _column(table: pa.Table, name: str, *, is_text: bool) -> NDArray[Any]:
     column = table.column(name)
     if is_text:
-        return column.cast(pa.string()).fill_null("").to_numpy().astype(object).reshape(-1, 1)
+        return np.asarray(column.cast(pa.string()).fill_null("").to_numpy(), object).reshape(-1, 1)
     with np.errstate(over="ignore"):
-        return column.cast(pa.float64()).to_numpy().astype(np.float32).reshape(-1, 1)
+        return np.asarray(column.cast(pa.float64()).to_numpy(), np.float32).reshape(-1, 1)

@@ -4,6 +4,7 @@ Horovod 0.28.1 does not compile as published: torch's headers need C++20 where i
 and the wheel is kept, in the checkout and for this user's next checkout, under the name of what it was built with.
 """
 
+import os
 import platform
 import re
 import shutil
@@ -89,10 +90,16 @@ def build_wheel() -> Path:
         run_quietly(
             [*pip, "--wheel-dir", str(folder / "wheel"), str(source)],
             CACHE / "logs" / "horovod-build.log",
-            _BUILD_ENVIRONMENT,
+            {**_BUILD_ENVIRONMENT, "MAKEFLAGS": f"-j{count_compilers()}"},
         )
         (wheel,) = (folder / "wheel").glob("horovod-*.whl")
         return _put(wheel, CACHE / "wheels")
+
+
+def count_compilers() -> int:
+    """Return how many compilers may run side by side: one per core, and each wants a gigabyte and a half."""
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return max(1, min(len(os.sched_getaffinity(0)), int(memory_gb / 1.5)))
 
 
 def raise_standard(source: Path) -> None:

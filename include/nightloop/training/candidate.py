@@ -32,7 +32,7 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-class ArtifactMismatch(Exception):
+class ArtifactMismatchError(Exception):
     """The ONNX artifact does not score as the trained model does; it is not saved."""
 
 
@@ -77,8 +77,8 @@ def fit_candidate(
     with them the recipe is frozen. The artifact takes raw feature columns and is held against the trained model.
 
     Raises:
-        ArtifactMismatch: the artifact's scores differ from the model's by more than 1e-5 of the scores' scale.
-        TrainingFailed: a rank of a distributed training failed.
+        ArtifactMismatchError: the artifact's scores differ from the model's by more than 1e-5 of the scores' scale.
+        TrainingError: a rank of a distributed training failed.
     """
     started = time.monotonic()
     labels = rows.whole.column(LABEL).to_numpy().astype(np.float64)
@@ -126,13 +126,13 @@ def verify_model(model: bytes, table: pa.Table, expected: Floats) -> None:
     """Hold an artifact against the scores of the model it was made from.
 
     Raises:
-        ArtifactMismatch: they differ by more than 1e-5, relative where scores exceed 1.
+        ArtifactMismatchError: they differ by more than 1e-5, relative where scores exceed 1.
     """
     found = run_model(model, table)
     scale = np.maximum(1.0, np.abs(expected))
     difference = float(np.max(np.abs(found - expected) / scale, initial=0.0))
     if not difference <= PARITY_TOLERANCE:
-        raise ArtifactMismatch(
+        raise ArtifactMismatchError(
             f"the ONNX artifact differs from the trained model by {difference:.2e} on {len(expected)} rows, "
             f"allowed {PARITY_TOLERANCE:.0e}"
         )

@@ -47,9 +47,7 @@ def write_progress(path: Path, progress: Progress, average: Tensors, optimizer: 
         arrays[f"first/{name}"], arrays[f"second/{name}"] = _array(state["exp_avg"]), _array(state["exp_avg_sq"])
         arrays[f"step/{name}"] = _array(state["step"])
     arrays.update({f"best/{name}": _array(value) for name, value in progress.best.items()})
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    save_arrays(path, arrays)
 
 
 def read_progress(path: Path, average: Tensors, optimizer: Any, parameters: Tensors, ranks: Ranks) -> Progress:
@@ -76,6 +74,13 @@ def read_progress(path: Path, average: Tensors, optimizer: Any, parameters: Tens
     ranks.broadcast([value.detach() for value in parameters.values()])
     ranks.broadcast(average.values())
     return progress
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name, whole or not at all; `numpy.load(path, allow_pickle=False)` reads them."""
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, **dict(arrays))
+    partial.replace(path)
 
 
 def _array(value: Tensor) -> Any:

@@ -84,7 +84,7 @@ def prepare_rows(
     Raises:
         NightloopError: there are fewer than two rows.
     """
-    if joined.num_rows < 2:
+    if joined.num_rows <= 1:
         raise NightloopError(
             Fault(
                 f"training rows as of {cut.isoformat()}",
@@ -129,4 +129,3 @@ def _weights(table: pa.Table, cut: datetime, half_life_days: float | None) -> np
     decided = table.column("decision_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     ages_days = (cut.astimezone(UTC).timestamp() - decided / 1e6) / 86_400
     return np.asarray(0.5 ** (np.maximum(ages_days, 0.0) / half_life_days))
-

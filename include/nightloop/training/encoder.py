@@ -66,9 +66,7 @@ class Encoder:
         numbers = _log_where(np.where(is_missing, self.medians, raw), self.logged)
         scaled = np.clip((numbers - self.means) * self.inverse_scales, -self.limit, self.limit)
         flags = is_missing[:, list(self.flagged)].astype(np.float32)
-        codes = [
-            _codes(table, name, words) for name, words in zip(self.categorical, self.vocabularies, strict=True)
-        ]
+        codes = [_codes(table, name, words) for name, words in zip(self.categorical, self.vocabularies, strict=True)]
         return np.column_stack([scaled, flags, *codes]).astype(np.float32)
 
     def add_to(self, graph: Graph) -> str:
@@ -98,12 +96,12 @@ class Encoder:
         is_missing = graph.add("Or", graph.add("IsNaN", raw), graph.add("IsInf", raw))
         numbers = graph.add("Where", is_missing, graph.constant(self.medians), raw)
         if self.logged.any():
-            magnitude = graph.add("Log", graph.add("Add", graph.add("Abs", numbers), graph.constant(np.float32(1))))
+            magnitude = graph.add("Log", graph.add("Add", graph.add("Abs", numbers), graph.constant(1.0)))
             logs = graph.add("Mul", graph.add("Sign", numbers), magnitude)
             numbers = graph.add("Where", graph.constant(self.logged), logs, numbers)
         centred = graph.add("Sub", numbers, graph.constant(self.means))
         scaled = graph.add("Mul", centred, graph.constant(self.inverse_scales))
-        bounds = graph.constant(np.float32(-self.limit)), graph.constant(np.float32(self.limit))
+        bounds = graph.constant(-self.limit), graph.constant(self.limit)
         clipped = graph.add("Clip", scaled, *bounds)
         if not self.flagged:
             return clipped
@@ -121,10 +119,9 @@ def fit_encoder(
 ) -> Encoder:
     """Learn an encoder from the rows of the fit window.
 
-    Args:
-        table: the feature columns; numbers as any numeric type or boolean, categories as strings.
-        min_count: a category seen less often counts as unknown.
-        is_scaled: without it numbers are imputed only, so that a tree's thresholds meet exact values.
+    The table holds numbers as any numeric type or boolean, and categories as strings; a category seen less often than
+    `min_count` counts as unknown. Not `is_scaled`, numbers are imputed only, so that a tree's thresholds meet exact
+    values.
     """
     raw = _numbers(table, numeric)
     is_missing = ~np.isfinite(raw)
@@ -170,7 +167,7 @@ def _texts(table: pa.Table, name: str) -> pa.Array:
 
 def _codes(table: pa.Table, name: str, vocabulary: tuple[str, ...]) -> NDArray[np.float32]:
     places = pc.index_in(_texts(table, name), value_set=pa.array(vocabulary, pa.string()))
-    return pc.add(pc.fill_null(places, -1), 1).to_numpy(zero_copy_only=False).astype(np.float32)
+    return np.asarray(pc.add(pc.fill_null(places, -1), 1).to_numpy(zero_copy_only=False), np.float32)
 
 
 def _vocabulary(table: pa.Table, name: str, min_count: int) -> tuple[str, ...]:

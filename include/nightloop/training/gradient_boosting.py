@@ -59,11 +59,15 @@ def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | Non
         tol=0.0,
         random_state=problem.seed,
     )
-    held_out = {} if choose is None else {
-        "X_val": choose.features,
-        "y_val": choose.targets if is_regression else choose.targets.astype(int),
-        "sample_weight_val": choose.weights,
-    }
+    held_out = (
+        {}
+        if choose is None
+        else {
+            "X_val": choose.features,
+            "y_val": choose.targets if is_regression else choose.targets.astype(int),
+            "sample_weight_val": choose.weights,
+        }
+    )
     targets = matrix.targets if is_regression else matrix.targets.astype(int)
     with threadpool_limits(max(1, min(os.cpu_count() or 1, matrix.features.size // _CELLS_PER_THREAD))):
         return model.fit(matrix.features, targets, sample_weight=matrix.weights, **held_out)

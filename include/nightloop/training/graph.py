@@ -10,6 +10,7 @@ Array = NDArray[Any]
 
 _OPSETS = (("", 18), ("ai.onnx.ml", 3))
 _IR_VERSION = 9
+BINARY = 2
 
 
 class Graph:
@@ -28,7 +29,7 @@ class Graph:
         self._inputs.append(helper.make_tensor_value_info(name, element, ["rows", 1]))
         return name
 
-    def constant(self, value: Array | Sequence[int] | float) -> str:
+    def constant(self, value: Array | Sequence[int] | float | int) -> str:
         """Store an array (float64 becomes float32, integers int64) and return its name."""
         from onnx import numpy_helper
 
@@ -52,10 +53,10 @@ class Graph:
         from onnx import TensorProto, checker, helper
 
         self._nodes.append(helper.make_node("Identity", [score], ["score"], name="score"))
-        shape = ["rows"] if classes <= 2 else ["rows", classes]
+        shape: list[str | int | None] = ["rows"] if classes <= BINARY else ["rows", classes]
         output = helper.make_tensor_value_info("score", TensorProto.FLOAT, shape)
         graph = helper.make_graph(self._nodes, "nightloop", self._inputs, [output], self._constants)
         opsets = [helper.make_opsetid(domain, version) for domain, version in _OPSETS]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="nightloop")
         checker.check_model(model)
-        return model.SerializeToString(deterministic=True)
+        return bytes(model.SerializeToString(deterministic=True))

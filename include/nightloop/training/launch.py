@@ -1,12 +1,12 @@
 """Start the ranks of one training, follow them, and leave no process behind however it ends."""
 
-import contextlib
 import logging
 import os
 import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from nightloop.training.worker import LAUNCHER, run_worker
@@ -17,7 +17,7 @@ _MARK = "NIGHTLOOP_TRAINING"
 _LAST_LINES = 20
 
 
-class TrainingFailed(Exception):
+class TrainingError(Exception):
     """A rank failed, or the ranks outlived their time; the message ends with the rank's own traceback."""
 
 
@@ -27,7 +27,7 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
     One rank runs in this process; more are started by horovodrun over Gloo on the loopback interface.
 
     Raises:
-        TrainingFailed: with the traceback of the rank that failed first as its last lines.
+        TrainingError: with the traceback of the rank that failed first as its last lines.
     """
     for stale in work.glob("rank-*.error"):
         stale.unlink()
@@ -69,9 +69,9 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
         _kill_marked(mark)
         process.wait()
     if expired.is_set():
-        raise TrainingFailed(f"training on {ranks} ranks did not end within {seconds:.0f} s and was stopped")
+        raise TrainingError(f"training on {ranks} ranks did not end within {seconds:.0f} s and was stopped")
     if code != 0:
-        raise TrainingFailed(_explain(work, ranks, code, lines))
+        raise TrainingError(_explain(work, ranks, code, lines))
 
 
 def _command(work: Path, ranks: int) -> list[str]:
@@ -83,8 +83,9 @@ def _command(work: Path, ranks: int) -> list[str]:
 def _follow(process: subprocess.Popen[str]) -> list[str]:
     """Log each line as it comes; return the last ones."""
     last: list[str] = []
-    with process.stdout or contextlib.nullcontext([]) as lines:
-        for line in lines:
+    output: Iterable[str] = process.stdout or ()
+    with process:
+        for line in output:
             text = line.rstrip()
             log.info("%s", text)
             last = [*last[-_LAST_LINES:], text]

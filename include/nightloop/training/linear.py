@@ -29,8 +29,7 @@ def fit_linear(problem: Problem, whole: Matrix, choosing: Choosing | Choices) ->
         penalty = choosing["penalty"]
     weights, bias = _fit(problem, whole, penalty)
     head = _Head(whole.layout, weights, bias)
-    rows = Matrix(whole.layout, *(part[:PARITY_ROWS] for part in (whole.features, whole.targets, whole.weights)))
-    return Fitted(head.add_to, _margins(rows, weights, bias), {"penalty": penalty}, choose_margins)
+    return Fitted(head.add_to, _margins(whole.first(PARITY_ROWS), weights, bias), {"penalty": penalty}, choose_margins)
 
 
 def _fit(problem: Problem, matrix: Matrix, penalty: float) -> tuple[Floats, Floats]:
@@ -87,4 +86,4 @@ def add_slice(graph: Graph, matrix: str, start: int, stop: int) -> str:
 
 def add_code(graph: Graph, matrix: str, column: int) -> str:
     """One column of codes as int64 [N]."""
-    return graph.add("Cast", graph.add("Gather", matrix, graph.constant(np.int64(column)), axis=1), to=7)
+    return graph.add("Cast", graph.add("Gather", matrix, graph.constant(column), axis=1), to=7)

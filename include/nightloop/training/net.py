@@ -48,8 +48,8 @@ class TabularNet(nn.Module):
         self.rises = nn.ModuleList(nn.Linear(shape.width, shape.width) for _ in range(shape.blocks))
         self.falls = nn.ModuleList(nn.Linear(shape.width, shape.width) for _ in range(shape.blocks))
         self.exit = nn.Linear(shape.width, shape.outputs)
-        for embedding in self.embeddings:
-            nn.init.normal_(embedding.weight, std=0.1)
+        for table in self.embeddings.parameters():
+            nn.init.normal_(table, std=0.1)
 
     def forward(self, matrix: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
         """Return margins [B, outputs]; `masks` [B, width] are the dropout of each block, scaled."""

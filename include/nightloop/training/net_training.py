@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nightloop.training.checkpoint import Progress, read_progress, write_progress
+from nightloop.training.checkpoint import Progress, read_progress, save_arrays, write_progress
 from nightloop.training.distributed import Ranks, share
 from nightloop.training.net import NetShape, TabularNet, named_arrays
 from nightloop.training.optimizer import AdamW
@@ -67,7 +67,7 @@ def train_stages(work: Path, spec: Mapping[str, Any], ranks: Ranks) -> None:
     (work / f"rank-{ranks.rank}.json").write_text(json.dumps({"digest": _digest(stage.net)}))
     if ranks.rank == 0:
         np.save(work / "margins.npy", stage.margins(stage.arrays, int(spec["parity_rows"])), allow_pickle=False)
-        np.savez(work / "weights.npz", **named_arrays(stage.net))
+        save_arrays(work / "weights.npz", named_arrays(stage.net))
         (work / "outcome.json").write_text(json.dumps(outcome))
 
 
@@ -131,7 +131,7 @@ class _Stage:
             losses = _losses(self.spec["task"], self.net(features, masks), targets)
             loss = (losses * weights).sum()
             optimizer.zero_grad()
-            (loss * (self.ranks.size / total)).backward()
+            (loss * (self.ranks.size / total)).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             self._average(epoch * steps + step, decay)
             summed += loss.detach().cpu().double()

@@ -52,4 +52,4 @@ def _skip_compiler() -> None:
     for method in (Optimizer.zero_grad, Optimizer.add_param_group):
         plain = getattr(method, "__wrapped__", None)
         if plain is not None:
-            setattr(plain, "__dynamo_disable", plain)  # noqa: B010 - a plain attribute would be mangled in a class
+            setattr(plain, "__dynamo_disable", plain)

@@ -1,9 +1,9 @@
 """What every family of models is given, and what it returns."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ class Matrix:
     @property
     def rows(self) -> int:
         return len(self.features)
+
+    def first(self, rows: int) -> Self:
+        """Return the first rows alone."""
+        return replace(self, features=self.features[:rows], targets=self.targets[:rows], weights=self.weights[:rows])
 
 
 @dataclass(frozen=True)

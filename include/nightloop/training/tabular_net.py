@@ -22,8 +22,8 @@ _NORM_EPSILON = 1e-5
 def fit_tabular_net(problem: Problem, whole: Matrix, choosing: Choosing | Choices) -> Fitted:
     """Train under Horovod; early stopping on the choose window sets the epochs of the fit on the whole window.
 
-    Parameters: `width`, `blocks`, `dropout`, `learning_rate`, `weight_decay`, `batch_rows`, `epochs` (at most), `patience`,
-    `average_epochs` (length of the exponential average of the weights, in epochs).
+    Parameters: `width`, `blocks`, `dropout`, `learning_rate`, `weight_decay`, `batch_rows`, `epochs` (at most),
+    `patience`, `average_epochs` (length of the exponential average of the weights, in epochs).
     """
     windows = {"whole": whole}
     spec = _specification(problem, whole)
@@ -31,7 +31,7 @@ def fit_tabular_net(problem: Problem, whole: Matrix, choosing: Choosing | Choice
         windows.update(fit=choosing.fit, choose=choosing.choose)
     else:
         spec["epochs"] = int(choosing["epochs"])
-    spec["shapes"] = {name: _shape(problem, matrix.layout, spec) for name, matrix in windows.items()}
+    spec["shapes"] = {name: _shape(problem, matrix.layout) for name, matrix in windows.items()}
     _lay_out(problem.work, spec, windows)
     run_ranks(problem.work, problem.ranks, problem.budget_seconds)
     outcome = json.loads((problem.work / "outcome.json").read_text())
@@ -64,7 +64,7 @@ def _specification(problem: Problem, whole: Matrix) -> dict[str, Any]:
     }
 
 
-def _shape(problem: Problem, layout: Layout, spec: Mapping[str, Any]) -> dict[str, Any]:
+def _shape(problem: Problem, layout: Layout) -> dict[str, Any]:
     return {
         "numbers": layout.numbers,
         "cardinalities": layout.cardinalities,

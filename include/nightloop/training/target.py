@@ -41,7 +41,7 @@ class Target:
             return cls(task, 1, is_logged, float(shaped.mean()), float(shaped.std()) or 1.0)
         found = np.unique(labels)
         classes = 2 if task == "binary" else int(found.max()) + 1
-        if not np.isin(found, np.arange(classes)).all() or len(found) < 2:
+        if not np.isin(found, np.arange(classes)).all() or len(found) <= 1:
             expected = "0 and 1, both present" if task == "binary" else "class numbers 0, 1, 2, …, at least two"
             raise NightloopError(Fault("label", expected, f"{found[:10].tolist()}", "see label.sql"))
         return cls(task, classes)
@@ -58,7 +58,7 @@ class Target:
             return 0.5 * (1.0 + np.tanh(0.5 * margins[:, 0]))
         if self.task == "multiclass":
             powers = np.exp(margins - margins.max(axis=1, keepdims=True))
-            return powers / powers.sum(axis=1, keepdims=True)
+            return np.asarray(powers / powers.sum(axis=1, keepdims=True))
         values = margins[:, 0] * self.scale + self.mean
         return np.expm1(values) if self.is_logged else values
 
@@ -69,8 +69,8 @@ class Target:
         flat = graph.add("Reshape", margins, graph.constant([-1]))
         if self.task == "binary":
             return graph.add("Sigmoid", flat)
-        scaled = graph.add("Mul", flat, graph.constant(np.float32(self.scale)))
-        values = graph.add("Add", scaled, graph.constant(np.float32(self.mean)))
+        scaled = graph.add("Mul", flat, graph.constant(self.scale))
+        values = graph.add("Add", scaled, graph.constant(self.mean))
         if not self.is_logged:
             return values
-        return graph.add("Sub", graph.add("Exp", values), graph.constant(np.float32(1)))
+        return graph.add("Sub", graph.add("Exp", values), graph.constant(1.0))

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from nightloop.training.candidate import ArtifactMismatch, Candidate, fit_candidate, run_model, verify_model
+from nightloop.training.candidate import ArtifactMismatchError, Candidate, fit_candidate, run_model, verify_model
 from nightloop.training.params import Recipe, Task, TrainingParams
 from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows
 
@@ -78,7 +78,7 @@ def test_a_wrong_artifact_is_refused(tmp_path: Path) -> None:
     table = make_rows("binary").whole
     right = run_model(found.model, table).astype(float)
     verify_model(found.model, table, right)
-    with pytest.raises(ArtifactMismatch, match="differs from the trained model"):
+    with pytest.raises(ArtifactMismatchError, match="differs from the trained model"):
         verify_model(found.model, table, right + 1e-4)
 
 
@@ -86,5 +86,3 @@ def test_artifact_has_one_input_per_feature(tmp_path: Path) -> None:
     model = onnx.load_model_from_string(fit("linear", "binary", tmp_path).model)
     assert [entry.name for entry in model.graph.input] == [*NUMERIC, *CATEGORICAL]
     assert [entry.name for entry in model.graph.output] == ["score"]
-
-

@@ -37,7 +37,9 @@ def run_encoder(encoder: Encoder, table: pa.Table) -> np.ndarray:
 def test_onnx_encodes_as_numpy(
     fitted: list[tuple[float | None, str | None]], shown: list[tuple[float | None, str | None]], is_scaled: bool
 ) -> None:
-    encoder = fit_encoder(make_table(*zip(*fitted, strict=True)), ["amount"], ["place"], min_count=1, is_scaled=is_scaled)
+    encoder = fit_encoder(
+        make_table(*zip(*fitted, strict=True)), ["amount"], ["place"], min_count=1, is_scaled=is_scaled
+    )
     table = make_table(*zip(*shown, strict=True))
     found = run_encoder(encoder, table)
     assert np.isfinite(found).all()

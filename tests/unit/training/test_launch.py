@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from nightloop.training.candidate import Candidate, fit_candidate
-from nightloop.training.launch import TrainingFailed, run_ranks
+from nightloop.training.launch import TrainingError, run_ranks
 from nightloop.training.params import Recipe, TrainingParams
 from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_rows
 
@@ -74,7 +74,7 @@ def test_a_checkpoint_of_another_training_is_not_resumed(tmp_path: Path) -> None
 
 
 def test_a_diverging_loss_stops_every_rank_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailed) as failure:
+    with pytest.raises(TrainingError) as failure:
         fit(tmp_path, 2, learning_rate=1e30)
     assert str(failure.value).splitlines()[-1].startswith("FloatingPointError: the loss of epoch")
     assert not children()
@@ -83,7 +83,7 @@ def test_a_diverging_loss_stops_every_rank_with_advice(tmp_path: Path) -> None:
 def test_a_killed_rank_fails_the_training_at_once(tmp_path: Path) -> None:
     killer = subprocess.Popen([sys.executable, "-c", KILL_A_RANK, str(os.getpid())])
     started = time.monotonic()
-    with pytest.raises(TrainingFailed, match="killed"):
+    with pytest.raises(TrainingError, match="killed"):
         fit(tmp_path, 2, rows=20_000, epochs=400, patience=400)
     assert killer.wait() == 0
     assert time.monotonic() - started < 90
@@ -96,7 +96,7 @@ def test_a_training_over_its_time_is_stopped_whole(tmp_path: Path) -> None:
     for checkpoint in tmp_path.glob("checkpoint-*"):
         checkpoint.unlink()
     spec.write_text(json.dumps({**json.loads(spec.read_text()), "max_epochs": 100_000, "patience": 100_000}))
-    with pytest.raises(TrainingFailed, match="did not end within 12 s"):
+    with pytest.raises(TrainingError, match="did not end within 12 s"):
         run_ranks(tmp_path, 2, 12)
     assert not children()
 

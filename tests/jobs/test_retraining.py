@@ -1,0 +1,140 @@
+"""A retraining, job by job, on a small lake: plan, candidates, gate, refit, promotion."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from jobs import judge_candidates, plan_retraining, promote_model, refit_recipe, train_candidate
+from nightloop.asof_inputs import load_sources, version_features
+from nightloop.folders import load_source, load_use_case
+from nightloop.run import EXIT_INPUT, EXIT_OK, EXIT_SKIPPED, JobResult, Replay, RunKey, format_night
+from nightloop.settings import CHECKOUT
+from nightloop.stores.ledger import Ledger, migrate
+from nightloop.verdict import Verdict
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # MLflow warns about its own libraries
+]
+
+SCOPE = "taxi_duration"
+FOLDERS = (CHECKOUT / "include",)
+FIRST, AS_OF = datetime(2025, 1, 1, 2, tzinfo=UTC), datetime(2025, 1, 12, 2, tzinfo=UTC)
+ROWS_PER_NIGHT = 400
+
+Run = Callable[..., tuple[int, JobResult | None]]
+
+
+def make_nights(lake: Path, *, nights: int, slower_from: datetime | None = None) -> None:
+    """Write features and, a night later, labels; from a given night on every trip takes twice as long."""
+    use_case = load_use_case(SCOPE, FOLDERS)
+    version = version_features(use_case, load_sources(use_case, lambda name: load_source(name, FOLDERS)))
+    features, labels = [], []
+    for number in range(nights):
+        night = FIRST + number * timedelta(days=1)
+        random = np.random.default_rng(number)
+        columns = {name: random.exponential(3, ROWS_PER_NIGHT) for name in use_case.features.numeric}
+        columns |= {name: random.choice(["a", "b", "c"], ROWS_PER_NIGHT) for name in use_case.features.categorical}
+        minutes = 4 + 3 * columns["trip_distance"] + 5 * (columns["pickup_zone"] == "a")
+        minutes = minutes * random.lognormal(0, 0.1, ROWS_PER_NIGHT) * (2 if slower_from and night >= slower_from else 1)
+        trips = [f"t{number}-{row}" for row in range(ROWS_PER_NIGHT)]
+        decided = pa.array([night] * ROWS_PER_NIGHT, pa.timestamp("us", "UTC"))
+        key = {"row_id": [f"{trip}@{int(night.timestamp() * 1e6)}" for trip in trips], "trip_id": trips}
+        shared = key | {"decision_time": decided, "variant": ["main"] * ROWS_PER_NIGHT}
+        features.append(pa.table({**shared, **columns, "night": [format_night(night)] * ROWS_PER_NIGHT}))
+        matured = [format_night(night + timedelta(days=1))] * ROWS_PER_NIGHT
+        cohort, observed = [format_night(night)] * ROWS_PER_NIGHT, [True] * ROWS_PER_NIGHT
+        labels.append(
+            pa.table({**shared, "cohort": cohort, "label": minutes, "is_observed": observed, "night": matured})
+        )
+    partitions = ["night", "variant"]
+    path = str(lake / "features" / SCOPE / version)
+    write_deltalake(path, pa.concat_tables(features), partition_by=partitions, mode="overwrite")
+    write_deltalake(str(lake / "labels" / SCOPE), pa.concat_tables(labels), partition_by=partitions, mode="overwrite")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NIGHTLOOP_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTLOOP_FOLDERS", str(FOLDERS[0]))
+    migrate(f"sqlite:///{tmp_path}/ledger.db")
+    return tmp_path
+
+
+@pytest.fixture
+def ledger(home: Path) -> Ledger:
+    return Ledger.open(f"sqlite:///{home}/ledger.db")
+
+
+@pytest.fixture
+def run(home: Path) -> Run:
+    """Run one job as Airflow would; return its exit code and what it left behind."""
+
+    def run_job(module: object, as_of: datetime = AS_OF, **options: str) -> tuple[int, JobResult | None]:
+        path = home / "result.json"
+        path.unlink(missing_ok=True)
+        sets = [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
+        argv = ["--scope", SCOPE, "--kind", "use_case", "--as-of", as_of.isoformat(), "--result", str(path), *sets]
+        code = module.main(argv)  # type: ignore[attr-defined]
+        return code, JobResult.read(path) if path.exists() else None
+
+    return run_job
+
+
+def retrain(run: Run, as_of: datetime = AS_OF) -> dict[str, JobResult | None]:
+    """Run the whole chain and return every job's result."""
+    code, plan = run(plan_retraining, as_of)
+    assert (code, plan is not None) == (EXIT_OK, True)
+    for name in json.loads(plan.facts["candidates"]):
+        assert run(train_candidate, as_of, candidate=name)[0] == EXIT_OK
+    results = {"plan": plan, "judge": run(judge_candidates, as_of)[1]}
+    code, results["refit"] = run(refit_recipe, as_of)
+    assert code in (EXIT_OK, EXIT_SKIPPED)
+    results["promote"] = run(promote_model, as_of)[1]
+    return results
+
+
+def request_retraining(ledger: Ledger, as_of: datetime) -> None:
+    token = ledger.draw_token(Replay(SCOPE, (as_of,)), "decide_retraining")
+    ledger.write_verdict(RunKey(SCOPE, as_of), token, Verdict(SCOPE, "retrain", "matured performance fell"))
+
+
+def test_a_first_model_then_a_refresh_after_a_concept_drift(home: Path, ledger: Ledger, run: Run) -> None:
+    make_nights(home / "lake", nights=12)
+    first = retrain(run)
+    assert first["judge"].facts["kind"] == "first"
+    champion = ledger.champion(SCOPE, AS_OF + timedelta(days=1))
+    assert champion is not None
+    assert ledger.champion(SCOPE, AS_OF) is None
+    assert champion.metrics["mae"] < 8
+
+    later = AS_OF + timedelta(days=4)
+    make_nights(home / "lake", nights=16, slower_from=AS_OF + timedelta(days=1))
+    request_retraining(ledger, later)
+    second = retrain(run, later)
+    assert second["promote"].counts["answered_requests"] == 1
+    assert second["promote"].facts["champion_before"] == "1"
+    assert ledger.open_requests(SCOPE) == []
+    assert len(ledger.audit(SCOPE)) == 2
+
+    before = [ledger.champion_history(SCOPE), ledger.audit(SCOPE), ledger.models(SCOPE)]
+    retrain(run, later)
+    assert [ledger.champion_history(SCOPE), ledger.audit(SCOPE), ledger.models(SCOPE)] == before
+
+
+def test_an_event_without_a_request_row_is_refused(home: Path, run: Run) -> None:
+    make_nights(home / "lake", nights=2)
+    assert run(plan_retraining, requests=json.dumps([AS_OF.isoformat()])) == (EXIT_INPUT, None)
+
+
+def test_a_training_before_anything_matured_says_so(home: Path, run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    make_nights(home / "lake", nights=12)
+    code, _ = run(train_candidate, FIRST + timedelta(days=1), candidate="gradient_boosting")
+    assert code == EXIT_INPUT
+    assert "wait for cohorts to mature" in capfd.readouterr().out

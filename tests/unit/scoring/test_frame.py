@@ -1,0 +1,46 @@
+"""Scores made inside Spark are the model's own, at bounded memory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from nightloop.scoring.frame import score_frame, score_table
+from nightloop.scoring.params import ScoringParams
+from nightloop.training.candidate import fit_candidate
+from nightloop.training.params import Recipe, Task, TrainingParams
+from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def make_model(task: Task, work: Path) -> bytes:
+    recipe = Recipe(family="linear")
+    training = TrainingParams(window_days=60, judging_days=10, candidates=(recipe,))
+    return fit_candidate(make_rows(task), NUMERIC, CATEGORICAL, recipe, work, task, training).model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_spark_scores_as_the_model_does(task: Task, spark: "SparkSession", tmp_path: Path) -> None:
+    model, rows = make_model(task, tmp_path), make_features(1000, seed=5)
+    frame = spark.createDataFrame(rows).repartition(3)
+    params = ScoringParams(threshold=0.4, batch_rows=100)
+    scored = score_frame(frame, model, (*NUMERIC, *CATEGORICAL), ("row_id",), params, is_binary=task == "binary")
+    assert scored.columns == ["row_id", "score", "decision"]
+    found = scored.toPandas().sort_values("row_id")
+    expected = score_table(model, rows)
+    np.testing.assert_allclose(found.score, expected.max(axis=1) if task == "multiclass" else expected, atol=1e-6)
+    if task == "regression":
+        assert found.decision.isna().all()
+    else:
+        decided = expected.argmax(axis=1) if task == "multiclass" else expected >= 0.4
+        assert (found.decision == decided).all()
+
+
+def test_a_table_in_memory_is_scored_with_its_missing_values(tmp_path: Path) -> None:
+    scores = score_table(make_model("binary", tmp_path), make_features(500, seed=6))
+    assert scores.shape == (500,)
+    assert np.isfinite(scores).all()
