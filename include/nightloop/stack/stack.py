@@ -186,6 +186,7 @@ class Stack:
         _end(self.home, self.stack_id, [process.identity for process in self._processes])
         for process in self._processes:
             process.reap()
+        self._job_host.unlink(missing_ok=True)
 
     def watch(self) -> None:
         """Stay until another thread or a signal ends the stack."""
