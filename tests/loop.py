@@ -73,7 +73,9 @@ class Loop:
         result = self.home / "result"
         result.unlink(missing_ok=True)
         with _environment(self.environment):
-            code = importlib.import_module(f"jobs.{job}").main(self.arguments(result, scope, kind, as_of, first, options))
+            code = importlib.import_module(f"jobs.{job}").main(
+                self.arguments(result, scope, kind, as_of, first, options)
+            )
         assert code in (EXIT_OK, EXIT_SKIPPED), f"{job} of {scope} ended with exit code {code}"
         self.results.append(JobResult.read(result))
         return self.results[-1]

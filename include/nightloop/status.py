@@ -35,9 +35,7 @@ def read_standing(ledger: "Ledger", use_case: str) -> Standing:
     model = ledger.model(use_case, history[-1].version) if history else None
     champion = f"version {model.version} · {model.recipe['family']}" if model else _NONE
     verdict = f"{verdicts[-1].answer}: {verdicts[-1].reason}" if verdicts else _NONE
-    return Standing(
-        use_case, champion, nights[-1] if nights else None, verdict, len(ledger.open_requests(use_case))
-    )
+    return Standing(use_case, champion, nights[-1] if nights else None, verdict, len(ledger.open_requests(use_case)))
 
 
 def print_status(ledger: "Ledger", use_cases: Sequence[UseCase], console: Console) -> None:

@@ -1,13 +1,13 @@
 """Start jobs from a warm interpreter: `python -m nightloop_airflow.job_host <socket>`.
 
-A job imports libraries for longer than it works: pyspark 2 s, Great Expectations 8 s, MLflow 4 s on one core. The host
-imports them once, before it accepts anything, and forks: each job is still a process of its own under its own guard,
-with the environment, directory and output that its task gives. Only third-party libraries are warm; Nightloop's own code
-is imported afresh by every job.
+A job imports libraries for longer than it works: pyspark 2 s, Great Expectations 8 s, MLflow 4 s on one core. The
+host imports them once, before it accepts anything, and forks: each job is still a process of its own under its own
+guard, with the environment, directory and output that its task gives. Only third-party libraries are warm; Nightloop's
+own code is imported afresh by every job.
 
 One request per connection on a socket that only its owner may open: a line of JSON with the descriptor of the job's
-output beside it. The host answers with the guard's process id, then with the exit code. A connection that the task's end
-closes ends the job.
+output beside it. The host answers with the guard's process id, then with the exit code. A connection that the task's
+end closes ends the job.
 """
 
 import gc
@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -108,7 +109,7 @@ def serve(path: Path) -> None:
             connection, _ = server.accept()
             if os.fork() == 0:
                 server.close()
-                _end_with(lambda: _answer(connection))
+                _end_with(partial(_answer, connection))
             connection.close()
 
 

@@ -42,7 +42,9 @@ def make_nights(lake: Path, *, nights: int, slower_from: datetime | None = None)
         columns = {name: random.exponential(3, ROWS_PER_NIGHT) for name in use_case.features.numeric}
         columns |= {name: random.choice(["a", "b", "c"], ROWS_PER_NIGHT) for name in use_case.features.categorical}
         minutes = 4 + 3 * columns["trip_distance"] + 5 * (columns["pickup_zone"] == "a")
-        minutes = minutes * random.lognormal(0, 0.1, ROWS_PER_NIGHT) * (2 if slower_from and night >= slower_from else 1)
+        minutes = (
+            minutes * random.lognormal(0, 0.1, ROWS_PER_NIGHT) * (2 if slower_from and night >= slower_from else 1)
+        )
         trips = [f"t{number}-{row}" for row in range(ROWS_PER_NIGHT)]
         decided = pa.array([night] * ROWS_PER_NIGHT, pa.timestamp("us", "UTC"))
         key = {"row_id": [f"{trip}@{int(night.timestamp() * 1e6)}" for trip in trips], "trip_id": trips}

@@ -39,7 +39,9 @@ class AirflowApi:
         """
         answer = self._client.request(method, path, **arguments)
         if answer.is_error:
-            raise NightloopError(Fault(f"{method} {path}", "success", f"HTTP {answer.status_code}: {answer.text[:500]}"))
+            raise NightloopError(
+                Fault(f"{method} {path}", "success", f"HTTP {answer.status_code}: {answer.text[:500]}")
+            )
         return answer.json()  # type: ignore[no-any-return]
 
     def wait_for_dags(self, dag_ids: list[str], timeout_seconds: float = 120) -> None:
@@ -51,8 +53,12 @@ class AirflowApi:
             missing -= known
             if missing and time.monotonic() > deadline:
                 errors = self.call("GET", "/importErrors")["import_errors"]
-                found = "; ".join(error["stack_trace"].strip().splitlines()[-1] for error in errors) or "no import error"
-                raise NightloopError(Fault("Airflow", f"the DAGs {sorted(missing)}", found, "see the DAG processor's log"))
+                found = (
+                    "; ".join(error["stack_trace"].strip().splitlines()[-1] for error in errors) or "no import error"
+                )
+                raise NightloopError(
+                    Fault("Airflow", f"the DAGs {sorted(missing)}", found, "see the DAG processor's log")
+                )
             if missing:
                 time.sleep(_POLL_SECONDS)
         for dag_id in dag_ids:

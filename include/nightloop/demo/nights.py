@@ -49,7 +49,12 @@ class Scheduler:
         while not (run_ids := self._woken_runs(dag_id)):
             if time.monotonic() > deadline:
                 raise NightloopError(
-                    Fault(dag_id, f"a run started by the asset event within {_WAKE_SECONDS} s", "none", "see the night's verdict")
+                    Fault(
+                        dag_id,
+                        f"a run started by the asset event within {_WAKE_SECONDS} s",
+                        "none",
+                        "see the night's verdict",
+                    )
                 )
             on_progress("waiting for the scheduler to start it")
             time.sleep(0.5)

@@ -88,7 +88,7 @@ def _open_chapter(
 
 
 def _is_closed(use_cases: Mapping[str, Mapping[str, Any]]) -> bool:
-    """The loop closed: the retraining was woken by its asset, the new champion errs less, the loan's answer is `wait`."""
+    """Say whether its asset woke the retraining, the new champion errs less, and the loan's answer is `wait`."""
     taxi, loan = use_cases["taxi_duration"], use_cases["loan_default"]
     before, after = taxi["champion_before"], taxi["champion_after"]
     return (
@@ -137,7 +137,9 @@ def _start_over(home: Path) -> None:
     """Empty the demo's own state folder; a folder that no demo made is left alone."""
     if home.exists() and any(home.iterdir()) and not (home / _MARK).exists():
         raise NightloopError(
-            Fault(str(home), "an empty folder or an earlier demo's", "other files", "set NIGHTLOOP_HOME to a fresh folder")
+            Fault(
+                str(home), "an empty folder or an earlier demo's", "other files", "set NIGHTLOOP_HOME to a fresh folder"
+            )
         )
     stop_stack(home)
     shutil.rmtree(home, ignore_errors=True)

@@ -48,7 +48,9 @@ class Chapter:
             self.scheduler.bootstrap(*history, _noting(step))
             champion = self.findings.champion(self.nights_after(history[1], 1)[0])
             if champion is None:
-                raise NightloopError(Fault(self.name, "a champion after the bootstrap", "none", "read the gate's verdict"))
+                raise NightloopError(
+                    Fault(self.name, "a champion after the bootstrap", "none", "read the gate's verdict")
+                )
             step.note = f"champion is version {champion.version}, {champion.recipe['family']}"
 
     def run_night(self, night: datetime, title: str) -> str:

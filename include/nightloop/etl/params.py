@@ -21,7 +21,7 @@ class Column(BaseModel):
 class KnownAt(BaseModel):
     """When a record's version became known.
 
-    `arrival`: when its file arrived. `column`: a column says so. `file_name`: the period in the file's name, at its end.
+    `arrival`: when its file arrived. `column`: a column says so. `file_name`: the end of the period in the file's name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

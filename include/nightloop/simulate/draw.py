@@ -23,27 +23,27 @@ class Draw:
         return Draw(self.seed, keys)
 
     def hash(self, name: str) -> "Column":
-        from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+        from pyspark.sql import functions as F
 
         salt = F.lit(self.seed * 4_294_967_296 + zlib.crc32(name.encode())).cast("bigint")
         return F.xxhash64(salt, *(F.col(key).cast("bigint") for key in self.keys))
 
     def uniform(self, name: str) -> "Column":
         """Draw from [0, 1) with 53 bits."""
-        from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+        from pyspark.sql import functions as F
 
         return F.shiftrightunsigned(self.hash(name), 11) * F.lit(_UNIT)
 
     def normal(self, name: str) -> "Column":
         """Draw from the standard normal distribution (Box and Muller)."""
-        from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+        from pyspark.sql import functions as F
 
         radius = F.sqrt(F.lit(-2.0) * F.log(F.lit(1.0) - self.uniform(f"{name}/radius")))
         return radius * F.cos(F.lit(2 * math.pi) * self.uniform(f"{name}/angle"))
 
     def choice(self, name: str, weights: Mapping[str, float]) -> "Column":
         """Draw one of the values by weight."""
-        from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+        from pyspark.sql import functions as F
 
         drawn, total, below = self.uniform(name), sum(weights.values()), 0.0
         values = list(weights)

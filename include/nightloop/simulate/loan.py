@@ -23,7 +23,7 @@ _DAY = "yyyy-MM-dd"
 
 def write_applications(frame: "DataFrame", draw: Draw) -> "DataFrame":
     """One row per application; covariate drift brings a new product with a term of 60 months."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     digits = F.lpad(F.pmod(draw.hash("phone"), F.lit(10_000_000)).cast("string"), 7, "0")
     applied = F.col("before_seconds") + (F.col("as_of_seconds") - F.col("before_seconds") - 7200) * draw.uniform(
@@ -57,7 +57,7 @@ def write_applications(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
 def write_records(frame: "DataFrame", draw: Draw) -> "DataFrame":
     """One row per applicant whom the bureau knows; a broken feed loses the score of most."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     quality = F.col("quality")
     score = F.greatest(F.lit(300), F.least(F.lit(850), F.round(680 + 60 * (quality + 0.4 * draw.normal("score")))))
@@ -82,7 +82,7 @@ def write_repayments(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
     A loan that defaults is 30 days late two months before it is 90 days late; one paid in full reports no more.
     """
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     lives = _life(_person(frame, draw), draw)
     topic, age = F.col("topic"), F.col("months")
@@ -153,7 +153,7 @@ def plan_repayments(plan: Plan, night: datetime) -> Iterator[PlannedFile]:
 
 def _person(frame: "DataFrame", draw: Draw) -> "DataFrame":
     """Draw what decides an application and its risk."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     income = F.round(F.exp(10.8 + 0.45 * draw.normal("income")), -2)
     amount = F.greatest(F.lit(500.0), F.least(F.lit(50_000.0), F.round(F.exp(9.1 + 0.6 * draw.normal("amount")), -2)))
@@ -176,7 +176,7 @@ def _life(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
     Prior drift raises everybody's risk; concept drift makes web applications risky and quality matter less.
     """
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     burden = F.log(F.col("amount") / F.col("income")) + 1.7
     logit = (
@@ -204,13 +204,13 @@ def _life(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
 
 def _application_id() -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     return F.concat(F.lit("A"), F.col("ordinal").cast("string"), F.lit("-"), F.col("row").cast("string"))
 
 
 def _national_id() -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     return F.concat(F.lit("N"), F.col("ordinal").cast("string"), F.lit("-"), F.col("row").cast("string"))
 

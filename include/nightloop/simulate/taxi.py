@@ -26,7 +26,7 @@ _TIME = "yyyy-MM-dd HH:mm:ss"
 
 def write_trips(frame: "DataFrame", draw: Draw) -> "DataFrame":
     """Bookings: one row per trip of the day that follows the cohort's night."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     rides = _ride(frame, draw)
     is_lost = draw.is_hit("distance/lost", F.greatest(F.lit(0.01), F.col("broken_feed") * 0.8))
@@ -50,7 +50,7 @@ def write_trips(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
 def write_completions(frame: "DataFrame", draw: Draw) -> "DataFrame":
     """Meter readings: one row per trip of the cohort that was driven."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     rides = _ride(frame, draw).withColumn("minutes", _minutes(draw))
     started = F.floor(F.col("pickup") + 240 * draw.uniform("delay"))
@@ -65,7 +65,7 @@ def write_completions(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
 def write_weather(frame: "DataFrame", draw: Draw) -> "DataFrame":
     """Forecasts: one row per borough and hour of the 48 hours from the night on."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     places = F.array(*(F.lit(name) for name in _BOROUGHS.values()))
     hours = frame.withColumn("place_number", F.floor(F.col("row") / _FORECAST_HOURS)).withColumn(
@@ -116,7 +116,7 @@ def _ride(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
     Covariate drift moves pickups out to Queens and the Bronx; prior drift makes far trips more frequent.
     """
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     evening = 18 + 2.5 * draw.normal("hour/evening")
     morning = 8.5 + 1.5 * draw.normal("hour/morning")
@@ -149,7 +149,7 @@ def _ride(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
 def _minutes(draw: Draw) -> "Column":
     """Minutes of a ride. Concept drift slows rides that start in Manhattan or Brooklyn by up to 60 %."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     clock = (F.col("pickup") % 86_400) / 3600
     rush = F.exp(-F.pow((clock - 8.5) / 1.5, 2)) + F.exp(-F.pow((clock - 18) / 2.5, 2))
@@ -164,7 +164,7 @@ def _minutes(draw: Draw) -> "Column":
 
 def _weather(frame: "DataFrame", draw: Draw) -> "DataFrame":
     """Add the weather that will be at `place_key` and `hour`, whoever looks."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     dated = frame.withColumn("day", F.floor(F.col("hour") / 24))
     is_wet = draw.by("day").uniform("rain/day") > _DRY_DAYS
@@ -176,19 +176,19 @@ def _weather(frame: "DataFrame", draw: Draw) -> "DataFrame":
 
 
 def _x(zone: str) -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     return (F.col(zone) * 7 % _ZONES) / 4
 
 
 def _y(zone: str) -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     return (F.col(zone) * 13 % _ZONES) / 4
 
 
 def _borough(zone: "Column") -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     named = F.lit("Staten Island")
     for last, name in reversed(list(_BOROUGHS.items())[:-1]):
@@ -197,7 +197,7 @@ def _borough(zone: "Column") -> "Column":
 
 
 def _borough_number(zone: "Column") -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     number = F.lit(0).cast("bigint")
     for last in list(_BOROUGHS)[:-1]:
@@ -206,13 +206,13 @@ def _borough_number(zone: "Column") -> "Column":
 
 
 def _trip_id() -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     return F.concat(F.lit("T"), F.col("ordinal").cast("string"), F.lit("-"), F.col("row").cast("string"))
 
 
 def _instant(seconds: "Column") -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     return F.timestamp_seconds(F.floor(seconds))
 

@@ -142,7 +142,7 @@ def _write_feed(
 
 def _plan_rows(spark: "SparkSession", plan: Plan, files: Sequence[PlannedFile]) -> "DataFrame":
     """Return one row per line to write: the numbers from which everything else is drawn."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     portions = [
         (
@@ -169,7 +169,7 @@ def _plan_rows(spark: "SparkSession", plan: Plan, files: Sequence[PlannedFile]) 
 
 def _write_lines(rows: "DataFrame", feed: Feed, draw: Draw) -> "DataFrame":
     """Turn planned rows into CSV lines, each fault as ordered."""
-    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+    from pyspark.sql import functions as F
 
     text: dict[str, Any] = {column: F.coalesce(F.col(column).cast("string"), F.lit("")) for column in feed.columns}
     spoilt = {"unparseable": feed.unparseable, "out_of_range": feed.out_of_range, "missing_key": (feed.missing_key, "")}

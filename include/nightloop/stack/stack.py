@@ -84,7 +84,7 @@ class Stack:
         self.ports = Ports.choose()
         self.secrets = StackSecrets.of_home(settings.home)
         self.stack_id = uuid.uuid4().hex
-        self._job_host = Path(tempfile.gettempdir()) / f"nightloop-{self.stack_id}.sock"
+        self.job_host = Path(tempfile.gettempdir()) / f"nightloop-{self.stack_id}.sock"
         self._are_dags_paused = are_dags_paused
         self._is_ready = False
         self._server = ConnectServer(self.home, self.secrets.spark_token, self.ports.spark)
@@ -138,7 +138,7 @@ class Stack:
             **os.environ,
             **self.job_environment,
             **build_airflow_environment(self.home, self.ports, self.secrets, are_dags_paused=self._are_dags_paused),
-            JOB_HOST_VARIABLE: str(self._job_host),
+            JOB_HOST_VARIABLE: str(self.job_host),
             STACK_VARIABLE: self.stack_id,
         }
         self._write_state()
@@ -186,7 +186,7 @@ class Stack:
         _end(self.home, self.stack_id, [process.identity for process in self._processes])
         for process in self._processes:
             process.reap()
-        self._job_host.unlink(missing_ok=True)
+        self.job_host.unlink(missing_ok=True)
 
     def watch(self) -> None:
         """Stay until another thread or a signal ends the stack."""
@@ -210,7 +210,7 @@ class Stack:
         return self.settings.mlflow_uri.startswith("http")
 
     def _build_stores(self, environment: Mapping[str, str]) -> list[Service]:
-        started: list[Service] = [services.build_job_host(self._job_host, environment)]
+        started: list[Service] = [services.build_job_host(self.job_host, environment)]
         if not self.settings.spark_remote:
             started.append(services.build_spark(self._server, environment))
         if not self._has_own_mlflow:

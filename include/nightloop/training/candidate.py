@@ -126,10 +126,10 @@ def verify_model(model: bytes, table: pa.Table, expected: Floats) -> None:
     """Hold an artifact against the scores of the model it was made from.
 
     Raises:
-        ArtifactMismatchError: they differ by more than 1e-5, relative where scores exceed 1.
+        ArtifactMismatchError: they differ by more than 1e-5, relative where scores or their spread exceed 1.
     """
     found = run_model(model, table)
-    scale = np.maximum(1.0, np.abs(expected))
+    scale = np.maximum(max(1.0, float(np.std(expected))), np.abs(expected))
     difference = float(np.max(np.abs(found - expected) / scale, initial=0.0))
     if not difference <= PARITY_TOLERANCE:
         raise ArtifactMismatchError(

@@ -19,6 +19,8 @@ _PATIENCE = 20
 _ROWS_PER_LEAF_LEAST = 20
 _RARE_ROWS_PER_LEAF = 3
 _RARE_ROWS_PER_SPLIT = 40
+_MOST_LEAVES = 31
+_SLOW_RATE, _FAST_RATE = 0.05, 0.1
 _CELLS_PER_THREAD = 500_000
 _TREES_PER_NODE = 32
 
@@ -27,7 +29,8 @@ def fit_gradient_boosting(problem: Problem, whole: Matrix, choosing: Choosing | 
     """Fit on the whole window with as many iterations as did best on the choose window.
 
     Parameters: `learning_rate`, `max_iterations`, `max_leaf_nodes`, `min_samples_leaf`, `l2`, `max_features`. Defaults
-    follow the rarest class: a leaf expects three of its rows, and a tree has a leaf per forty.
+    follow the rarest class: a leaf expects three of its rows, and a tree has a leaf per forty; where
+    that makes small trees, the rate is low too.
     """
     choose_margins = None
     if isinstance(choosing, Choosing):
@@ -50,7 +53,7 @@ def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | Non
     least, leaves = _tree_size(problem, matrix)
     make = HistGradientBoostingRegressor if is_regression else HistGradientBoostingClassifier
     model = make(
-        learning_rate=problem.number("learning_rate", 0.05),
+        learning_rate=problem.number("learning_rate", _SLOW_RATE if leaves < _MOST_LEAVES else _FAST_RATE),
         max_iter=iterations,
         max_leaf_nodes=int(problem.number("max_leaf_nodes", leaves)),
         min_samples_leaf=int(problem.number("min_samples_leaf", least)),
@@ -78,11 +81,11 @@ def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | Non
 def _tree_size(problem: Problem, matrix: Matrix) -> tuple[int, int]:
     """Return the default least rows of a leaf and most leaves of a tree."""
     if problem.task == "regression":
-        return _ROWS_PER_LEAF_LEAST, 31
+        return _ROWS_PER_LEAF_LEAST, _MOST_LEAVES
     _, counts = np.unique(matrix.targets, return_counts=True)
     rare = int(counts.min())
     least = math.ceil(_RARE_ROWS_PER_LEAF * matrix.rows / rare)
-    return max(_ROWS_PER_LEAF_LEAST, least), min(31, max(6, rare // _RARE_ROWS_PER_SPLIT))
+    return max(_ROWS_PER_LEAF_LEAST, least), min(_MOST_LEAVES, max(6, rare // _RARE_ROWS_PER_SPLIT))
 
 
 def _margins(model: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -91,8 +94,10 @@ def _margins(model: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 class _Head:
-    """The fitted trees as ONNX nodes. Groups of trees are summed in float64, as scikit-learn does: hundreds of leaves
-    added in float32 would cost the fifth digit.
+    """The fitted trees as ONNX nodes.
+
+    Groups of trees are summed in float64, as scikit-learn does: hundreds of leaves added in float32 would cost the
+    fifth digit.
     """
 
     def __init__(self, model: Any) -> None:
