@@ -3,16 +3,25 @@
 Reads the clean tables of its sources, which must have closed their nights. Writes one Delta commit of
 `features/<use case>/<feature version>`, counts and checks. Fails on a wrong spine (a row twice, a decision after its
 night) and on a `fail` expectation of the suite, which is judged on the staged rows of the run; nothing is published
-then. A night without decisions leaves an empty partition.
+then. A night without decisions leaves an empty partition. Option `refill=missing`: computes only the
+nights that this feature version lacks though their sources have closed them, and is skipped where there is none.
 """
 
 import sys
 from collections.abc import Sequence
 
-from nightloop.asof_inputs import assert_sources_closed, list_nights, load_sources, open_sources, version_features
+from nightloop.asof_inputs import (
+    assert_sources_closed,
+    list_nights,
+    load_sources,
+    open_sources,
+    select_missing,
+    version_features,
+)
 from nightloop.dataset import DatasetRef
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult
+from nightloop.stores.lake_files import LakeFiles
 
 
 def build_features(job: JobContext) -> JobResult:
@@ -20,11 +29,15 @@ def build_features(job: JobContext) -> JobResult:
     from nightloop.asof.spine import build_spine, check_spine
     from nightloop.quality.judge import judge, preload, verdict_error
 
-    use_case, replay, token = job.use_case, job.replay, job.token
+    use_case, replay = job.use_case, job.replay
     sources = load_sources(use_case, job.load_source)
+    version = version_features(use_case, sources)
+    if job.options.get("refill") == "missing":
+        stored = LakeFiles(job.settings.lake).nights(DatasetRef("features", use_case.name, version), replay.variant)
+        replay = select_missing(replay, sources, stored, job.ledger) or job.skip("no night is missing")
     assert_sources_closed(sources, replay, job.ledger)
     preload(use_case.suite)
-    version = version_features(use_case, sources)
+    token = job.token
     ref, spine_ref = DatasetRef("features", use_case.name, version), DatasetRef("features", use_case.name, "spine")
 
     with job.phase("spine"):

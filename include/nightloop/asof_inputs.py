@@ -1,6 +1,7 @@
 """What a replay of a use case reads: its sources' clean rows as as-of views want them, and its nights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from nightloop.asof.params import SourceView
 from nightloop.asof.version import feature_version
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
-from nightloop.run import MAIN_VARIANT, Replay
+from nightloop.run import MAIN_VARIANT, Replay, format_night
 from nightloop.schedule import first_tick_at_or_after, last_tick_at_or_before, previous_tick
 from nightloop.source import Source
 from nightloop.use_case import UseCase
@@ -68,6 +69,20 @@ def list_nights(schedule: str, instants: Sequence[datetime]) -> "list[Night]":
     from nightloop.asof.visible import Night
 
     return [Night(as_of, previous_tick(schedule, as_of)) for as_of in instants]
+
+
+def select_missing(
+    replay: Replay, sources: Mapping[str, Source], stored: Collection[str], ledger: "Ledger"
+) -> Replay | None:
+    """Return the replay's nights that are not stored though every source has closed them; None if there is none."""
+    closed = {name: set(ledger.closed_nights(name)) for name in sources}
+    missing = tuple(
+        night
+        for night in replay.nights
+        if format_night(night) not in stored
+        and all(last_tick_at_or_before(source.schedule, night) in closed[name] for name, source in sources.items())
+    )
+    return replace(replay, nights=missing, known_to=replay.knowledge) if missing else None
 
 
 def assert_sources_closed(sources: Mapping[str, Source], replay: Replay, ledger: "Ledger") -> None:

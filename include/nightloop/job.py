@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, FencedError, NightloopError, TransientError
@@ -226,7 +226,7 @@ class JobContext:
             {phase: round(seconds, 3) for phase, seconds in self.seconds.items()},
         )
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str) -> NoReturn:
         raise SkipJob(reason)
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class Features(BaseModel):
 
 
 class UseCase(BaseModel):
-    """One prediction problem: `use_case.yaml`, `spine.sql`, `features.sql`, `label.sql` and `suite.yaml` of a folder."""
+    """One prediction problem: `use_case.yaml`, `spine.sql`, `features.sql`, `label.sql` and `suite.yaml`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -64,6 +64,7 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
     train = JobOperator.partial(
         task_id="train_candidate",
         is_last_night_only=True,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,  # a refill that finds nothing missing is skipped
         execution_timeout=budget,
         map_index_template="{{ task.options['candidate'] }}",
         doc_md=describe_job("train_candidate"),

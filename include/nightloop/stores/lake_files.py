@@ -35,6 +35,14 @@ class LakeFiles:
     def __init__(self, root: str) -> None:
         self._root = root
 
+    def nights(self, ref: DatasetRef, variant: str) -> set[str]:
+        """Return the nights for which a table holds rows; none where there is no such table."""
+        try:
+            partitions = DeltaTable(f"{self._root}/{ref.path}").partitions()
+        except TableNotFoundError:
+            return set()
+        return {str(partition["night"]) for partition in partitions if partition["variant"] == variant}
+
     def open(self, ref: DatasetRef, replay: Replay) -> LakeRows:
         """Pin the newest version of a table and return its rows of the replay's nights.
 

@@ -1,0 +1,138 @@
+"""A Spark server that tests may kill, one simulated world, and folders of the use case."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nightloop.engine.server import TOKEN_VARIABLE, ConnectServer, find_free_port
+from nightloop.engine.session import open_session
+from nightloop.folders import load_use_case
+from nightloop.settings import CHECKOUT
+from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
+from nightloop.stores.ledger import ModelRow
+from tests.loop import Loop
+
+SCOPE = "taxi_duration"
+NIGHTS = tuple(datetime(2025, 1, 5, 2, tzinfo=UTC) + number * timedelta(days=1) for number in range(30))
+TRAINED = 7  # the night as of which the first champion is fitted; the world changes from it on
+ROWS_PER_NIGHT = 260
+FAULTS = FaultParams(
+    unparseable=0.012,
+    out_of_range=0.008,
+    missing_key=0.004,
+    malformed=0.004,
+    duplicate=0.012,
+    corrected=0.02,
+    tombstone=0.02,
+    late=0.03,
+    late_every=3,
+)
+_READY_SECONDS = 240
+
+
+@dataclass
+class KillableServer:
+    """A Spark Connect server that comes back on the same port with the same token."""
+
+    server: ConnectServer
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def remote(self) -> str:
+        return self.server.remote
+
+    def start(self) -> None:
+        self.server.folder.mkdir(parents=True, exist_ok=True)
+        with (self.server.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.server.command(),
+                env=dict(self.server.environment()),
+                cwd=self.server.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self.server.is_ready():
+            assert self.process.poll() is None, "the Spark server ended; see its server.log"
+            assert time.monotonic() < deadline, "the Spark server took too long to answer"
+            time.sleep(0.1)
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+        self.process.wait(60)
+
+
+@dataclass
+class World:
+    """The landing zone that all loops of this folder read, what was put into it, and how to open a loop on it."""
+
+    landing: Path
+    report: SimulationReport
+    folders: Path
+    homes: Path
+    remote: str
+    opened: list[str] = field(default_factory=list)
+
+    def loop(self, name: str, landing: Path | None = None) -> Loop:
+        loop = Loop(self.homes / name, SCOPE, self.remote, (self.folders,), landing or self.landing)
+        return loop.migrate()
+
+    def copy(self, loop: Loop, name: str) -> Loop:
+        """Return a loop on a copy of another one's state."""
+        shutil.copytree(loop.home, self.homes / name)
+        return Loop(self.homes / name, loop.name, loop.remote, loop.folders, loop.landing)
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]:
+    token = os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(24))
+    home = tmp_path_factory.mktemp("e2e-engine")
+    killable = KillableServer(ConnectServer(home, token, find_free_port(), memory_mb=1536))
+    killable.start()
+    try:
+        yield killable
+    finally:
+        killable.end(signal.SIGTERM)
+
+
+@pytest.fixture(scope="package")
+def world(server: KillableServer, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Thirty nights of taxi trips with every fault in them; from one night on all trips take longer."""
+    top = tmp_path_factory.mktemp("e2e-world")
+    folders, landing = top / "folders", top / "landing"
+    shutil.copytree(CHECKOUT / "include" / "sources", folders / "sources")
+    shutil.copytree(CHECKOUT / "include" / "use_cases" / SCOPE, folders / "use_cases" / SCOPE)
+    document = folders / "use_cases" / SCOPE / "use_case.yaml"
+    packaged = yaml.safe_load(document.read_text())
+    candidates = packaged["training"]["candidates"]
+    packaged["training"]["candidates"] = [one for one in candidates if one["family"] != "tabular_net"]  # slow to launch
+    document.write_text(yaml.safe_dump(packaged))
+    use_case = load_use_case(SCOPE, (folders,))
+    drifts = [Drift(kind="concept", at=NIGHTS[TRAINED])]
+    with open_session(server.remote, str(uuid.uuid4())) as spark:
+        report = simulate(use_case, spark, landing, NIGHTS, ROWS_PER_NIGHT, drifts=drifts, faults=FAULTS)
+    return World(landing, report, folders, top / "homes", server.remote)
+
+
+@pytest.fixture(scope="package")
+def trained(world: World) -> Loop:
+    """A loop after a bootstrap and a first training."""
+    loop = world.loop("trained")
+    loop.night(NIGHTS[TRAINED], NIGHTS[0], reports=False)
+    promotion = loop.retrain(NIGHTS[TRAINED])
+    assert promotion.facts["answer"] == "promote"
+    return loop
