@@ -3,8 +3,10 @@
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +24,9 @@ from nightloop.settings import CHECKOUT, Settings
 from nightloop.source import Source
 from nightloop.stores import ledger, warehouse
 from nightloop.use_case import UseCase
+
+_PATIENCE_SECONDS = 300
+_POLL_SECONDS = 0.005
 
 
 @dataclass
@@ -83,10 +88,40 @@ class Loop:
     def start(
         self, job: str, scope: str, kind: str, as_of: datetime, first: datetime | None = None, **options: str
     ) -> "subprocess.Popen[bytes]":
-        """Start one job as a process of its own, for tests that kill it."""
+        """Start one job as a process of its own, for tests that kill it; its output goes to `log_of(job)`."""
         arguments = self.arguments(self.home / f"{job}.result", scope, kind, as_of, first, options)
-        command = [sys.executable, "-m", f"jobs.{job}", *arguments]
-        return subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, **self.environment}, start_new_session=True)
+        return self.start_command(job, ("-m", f"jobs.{job}", *arguments))
+
+    def start_command(self, job: str, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Start Python with these arguments as a job's process group, its log emptied first."""
+        environment = {**os.environ, **self.environment}
+        with self.log_of(job).open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=CHECKOUT,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log_of(self, job: str) -> Path:
+        return self.home / f"{job}.log"
+
+    def kill_at(self, said: str, job: str, scope: str, kind: str, as_of: datetime) -> None:
+        """Start one job and kill its process group with SIGKILL as soon as its log says so, e.g. `publish …`."""
+        process = self.start(job, scope, kind, as_of)
+        self.wait_for(said, job, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait(_PATIENCE_SECONDS) == -signal.SIGKILL, f"{job} ended before `{said}` could be answered"
+
+    def wait_for(self, said: str, job: str, process: "subprocess.Popen[bytes]") -> None:
+        """Wait until a started job's log holds a text; fail when the job ends without it."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while f": {said}" not in (text := self.log_of(job).read_text()):
+            assert process.poll() is None, f"{job} ended with {process.poll()} and never said `{said}`:\n{text[-2000:]}"
+            assert time.monotonic() < deadline, f"{job} did not say `{said}` in time:\n{text[-2000:]}"
+            time.sleep(_POLL_SECONDS)
 
     @staticmethod
     def arguments(
@@ -102,7 +137,7 @@ class Loop:
             for job in ("land_source", "clean_source"):
                 self.run(job, source.name, "source", last, first)
 
-    def night(self, as_of: datetime, first: datetime | None = None) -> JobResult:
+    def night(self, as_of: datetime, first: datetime | None = None, *, reports: bool = True) -> JobResult:
         """Run one night (or a replay) of the use case, its sources first; return the decision."""
         self.ingest(as_of, first)
         self.run("build_features", self.name, "use_case", as_of, first)
@@ -112,7 +147,8 @@ class Loop:
             self.run(job, self.name, "use_case", as_of, first)
         options = {"backfill": "true"} if first else {}
         decision = self.run("decide_retraining", self.name, "use_case", as_of, first, **options)
-        self.run("render_report", self.name, "use_case", as_of, first)
+        if reports:
+            self.run("render_report", self.name, "use_case", as_of, first)
         return decision
 
     def retrain(self, as_of: datetime, requests: Sequence[datetime] = ()) -> JobResult:

@@ -59,7 +59,7 @@ def start_hosted(
     try:
         connection.connect(address)
         socket.send_fds(connection, [request.to_bytes()], [writing])
-        return HostedGuard(connection, output)  # type: ignore[arg-type]
+        return HostedGuard(connection, output)
     except OSError:
         with suppress(OSError):
             connection.close()

@@ -42,9 +42,7 @@ def read_ledger(loop: Loop, night: datetime) -> dict[str, Rows]:
         "ledger verdict": [asdict(verdict.verdict)] if verdict else [],
     }
     for dataset in ("features", "scores"):
-        found[f"ledger profiles of {dataset}"] = [
-            asdict(row) for row in ledger.profiles(scope, dataset, night, night)
-        ]
+        found[f"ledger profiles of {dataset}"] = [asdict(row) for row in ledger.profiles(scope, dataset, night, night)]
     for name in (scope, *(source.name for source in loop.sources)):
         counted = ledger.counts(name, night, night, MAIN_VARIANT)
         found[f"ledger counts of {name}"] = [{"job": row.job, **row.counts} for row in counted]
@@ -55,7 +53,7 @@ def read_ledger(loop: Loop, night: datetime) -> dict[str, Rows]:
 def read_warehouse(loop: Loop, night: datetime) -> dict[str, Rows]:
     """Return the warehouse's own content hashes of one night."""
     warehouse, key = Warehouse.open(loop.settings.warehouse_url), RunKey(loop.name, night)
-    hashes = {f"warehouse {name}": (warehouse.content_hash(name, key),) for name in _WAREHOUSE_TABLES}
+    hashes: dict[str, Rows] = {f"warehouse {name}": (warehouse.content_hash(name, key),) for name in _WAREHOUSE_TABLES}
     warehouse.close()
     return hashes
 

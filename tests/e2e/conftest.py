@@ -7,8 +7,8 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from nightloop.engine.session import open_session
 from nightloop.folders import load_use_case
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
-from nightloop.stores.ledger import ModelRow
 from tests.loop import Loop
 
 SCOPE = "taxi_duration"
@@ -85,7 +84,6 @@ class World:
     folders: Path
     homes: Path
     remote: str
-    opened: list[str] = field(default_factory=list)
 
     def loop(self, name: str, landing: Path | None = None) -> Loop:
         loop = Loop(self.homes / name, SCOPE, self.remote, (self.folders,), landing or self.landing)

@@ -86,12 +86,9 @@ def tell_taxi(chapter: Chapter) -> dict[str, Any]:
         "drift": _iso(drift_from),
         "verdict": _iso(verdict_night),
         "verdict_reason": chapter.findings.verdict(verdict_night).reason,
+        "verdict_columns": list(chapter.findings.verdict(verdict_night).columns),
         "recovery": _iso(recovered),
-        "error_by_night": {
-            _iso(night): chapter.findings.performance(night)
-            for night in chapter.nights_after(last, 40)
-            if night <= recovered and chapter.findings.performance(night) is not None
-        },
+        "error_by_night": chapter.findings.performance(last, measured),
         "retraining_run_id": retraining["dag_run_id"],
         "retraining_run_type": retraining["run_type"],
     }
@@ -115,6 +112,7 @@ def tell_loan(chapter: Chapter) -> dict[str, Any]:
         "verdict": _iso(changed),
         "verdict_answer": answer,
         "verdict_reason": verdict.reason,
+        "verdict_columns": list(verdict.columns),
         "wait_until": verdict.facts.get("until"),
     }
 

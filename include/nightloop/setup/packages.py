@@ -13,8 +13,11 @@ def name_requirements() -> str:
 
 
 def install_requirements(uv: str) -> str:
-    """Install exactly what requirements.txt pins; every file must have its hash."""
-    options = ["--python", sys.executable, "--require-hashes", "-r", str(REQUIREMENTS)]
+    """Install exactly what requirements.txt pins; every file must have its hash.
+
+    Compiled at once: where bytecode may not be written later, each process would compile what it imports anew.
+    """
+    options = ["--python", sys.executable, "--require-hashes", "--compile-bytecode", "-r", str(REQUIREMENTS)]
     run_quietly([uv, "pip", "install", *options], CACHE / "logs" / "packages.log")
     count = sum("==" in line for line in REQUIREMENTS.read_text().splitlines() if line[:1].isalnum())
     return f"{count} packages"

@@ -11,6 +11,10 @@ from nightloop.stack.ports import Ports
 from nightloop.stack.secrets import ADMIN, StackSecrets, write_private
 
 JOB_HOST_VARIABLE = "NIGHTLOOP_JOB_HOST"
+_QUICK_JOBS = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # idle threads of one job do not spin while another works
+    "PYTHONDONTWRITEBYTECODE": "",
+}
 TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
@@ -40,6 +44,7 @@ def build_job_environment(settings: Settings, remote: str, mlflow_url: str, toke
     """Return what a job needs to reach the stores of this state folder, the Spark server and MLflow."""
     return {
         **TELEMETRY_OFF,
+        **_QUICK_JOBS,
         **({TOKEN_VARIABLE: token} if token else {}),
         "MLFLOW_TRACKING_URI": mlflow_url,
         "NIGHTLOOP_ARTIFACTS": settings.artifacts,
