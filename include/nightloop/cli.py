@@ -115,6 +115,22 @@ def validate(
 
 
 @app.command()
+def schema() -> None:
+    """Write the JSON Schemas of the YAML files anew, for editors."""
+    from nightloop.validate import write_schemas
+
+    write_schemas(CHECKOUT / "include" / "schemas")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def simulate(context: typer.Context) -> None:
+    """Land simulated files of a packaged use case; `nightloop simulate --help` lists the options."""
+    from nightloop.simulate.__main__ import main as run_simulator
+
+    raise typer.Exit(run_simulator(context.args))
+
+
+@app.command()
 def demo() -> None:
     """Show the whole loop through the real scheduler, in a state folder of its own; CI=true ends it with the story."""
     from rich.console import Console

@@ -21,7 +21,12 @@ from tests.e2e.compare import assert_equal, read_night
 from tests.e2e.conftest import FAULTS, NIGHTS, SCOPE, TRAINED, World
 from tests.loop import Loop
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.filterwarnings("default"),  # the jobs run in this process, and their libraries warn when imported
+    pytest.mark.filterwarnings("error:::(nightloop|jobs)"),
+]
 
 REPLAYED = NIGHTS[: int(os.environ.get("NIGHTLOOP_E2E_NIGHTS", len(NIGHTS)))]
 DECIDED = REPLAYED[len(REPLAYED) * 2 // 3]  # later nights are scored

@@ -22,7 +22,12 @@ from tests.e2e.compare import Content, assert_equal, read_night
 from tests.e2e.conftest import NIGHTS, SCOPE, TRAINED, KillableServer, World
 from tests.loop import Loop
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.filterwarnings("default"),  # the jobs run in this process, and their libraries warn when imported
+    pytest.mark.filterwarnings("error:::(nightloop|jobs)"),
+]
 
 BEFORE, NIGHT, AFTER = NIGHTS[TRAINED + 1 : TRAINED + 4]
 STORY = (
