@@ -179,11 +179,9 @@ class JobContext:
         """A session of this attempt alone; sessions of earlier attempts are interrupted first."""
         from nightloop.engine.session import open_session, session_id
 
-        own = session_id(self.run_key, self.name, self.token)
-        stale = [
-            session_id(self.run_key, self.name, token)
-            for token in self.ledger.stale_tokens(self.replay, self.name, self.token)
-        ]
+        tokens = [self.token, *self.ledger.stale_tokens(self.replay, self.name, self.token)]
+        drawn = self.ledger.drawn_wall(tokens)
+        own, *stale = (session_id(self.replay.scope, self.name, token, drawn[token]) for token in tokens)
         if self.arguments.result is not None:
             self.arguments.result.with_suffix(".session").write_text(own)
         with self.phase("connect"):

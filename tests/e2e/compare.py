@@ -87,7 +87,7 @@ def _only(rows: Rows, others: Rows) -> Sequence[str]:
 
 
 def _rows(table: Path, night: datetime) -> Iterator[str]:
-    found = DeltaTable(str(table)).to_pyarrow_table(partitions=[("night", "=", format_night(night))])
+    found = DeltaTable(str(table)).to_pyarrow_table(filters=[("night", "=", format_night(night))])
     kept = [column for column in found.column_names if not column.endswith("_wall")]
     yield from sorted(_text(row) for row in found.select(sorted(kept)).to_pylist())
 

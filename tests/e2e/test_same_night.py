@@ -13,9 +13,9 @@ import pytest
 from deltalake import DeltaTable
 
 from nightloop.dataset import DatasetRef
-from nightloop.engine.session import open_session, session_id
+from nightloop.engine.session import open_session
 from nightloop.fault import TransientError
-from nightloop.run import EXIT_TRANSIENT, MAIN_VARIANT, RunKey, format_night
+from nightloop.run import EXIT_TRANSIENT, MAIN_VARIANT, format_night
 from nightloop.stores.ledger import Ledger
 from tests.e2e import slow_writer
 from tests.e2e.compare import Content, assert_equal, read_night
@@ -99,13 +99,10 @@ def test_the_write_of_a_killed_job_is_ended_by_the_next_attempt(told: Told) -> N
     started = time.monotonic()
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    killed = _last_token(loop, job)
+    killed, session = _last_attempt(loop, job)
     assert _commits(loop, killed) == 0
     loop.run(job, SCOPE, "use_case", NIGHT)
-    with (
-        pytest.raises(TransientError, match="SESSION_CLOSED"),
-        open_session(loop.remote, session_id(RunKey(SCOPE, NIGHT), job, killed)),
-    ):
+    with pytest.raises(TransientError, match="SESSION_CLOSED"), open_session(loop.remote, session):
         pass
     time.sleep(max(0.0, started + slow_writer.SECONDS + 5 - time.monotonic()))
     assert not ended.exists(), "the killed job's write went on to its end"
@@ -173,10 +170,11 @@ def _wait_for_file(path: Path, process: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.05)
 
 
-def _last_token(loop: Loop, job: str) -> int:
-    """Return the token that a started job said it drew."""
-    text = loop.log_of(job).read_text()
-    return int(text.partition(", token ")[2].split()[0])
+def _last_attempt(loop: Loop, job: str) -> tuple[int, str]:
+    """Return the token that a started job said it drew, and the id of its Spark session."""
+    said = loop.log_of(job).read_text()
+    token = int(said.partition(", token ")[2].split()[0])
+    return token, (loop.home / f"{job}.session").read_text()
 
 
 def _commits(loop: Loop, token: int) -> int:

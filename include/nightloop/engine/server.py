@@ -18,6 +18,7 @@ from nightloop.settings import CHECKOUT
 
 DEFAULT_PORT = 15002
 TOKEN_VARIABLE = "SPARK_CONNECT_AUTHENTICATE_TOKEN"  # noqa: S105 - the name of a variable
+JAVA_OPTIONS_VARIABLE = "NIGHTLOOP_SPARK_JAVA_OPTIONS"
 _LOG_CONF = Path(__file__).with_name("log4j2.properties")
 _CLIENT_VARIABLES = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_LOCAL_REMOTE")
 _MEMORY_SHARE = 6
@@ -59,6 +60,7 @@ class ConnectServer:
             raise NightloopError(Fault("Delta jars", "the pinned jars in .cache/jars", "none", "run `make setup`"))
         options = [f"--conf={key}={value}" for key, value in self._conf().items()]
         java = f"-Dlog4j2.configurationFile=file:{_LOG_CONF} -Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError"
+        java = f"{java} {os.environ.get(JAVA_OPTIONS_VARIABLE, '')}".rstrip()
         return [
             str(Path(sys.executable).with_name("spark-submit")),
             f"--master={self.master or f'local[{len(os.sched_getaffinity(0))}]'}",

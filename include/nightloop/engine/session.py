@@ -6,11 +6,11 @@ import os
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nightloop.engine.profile import session_conf, spark_conf
 from nightloop.fault import TransientError
-from nightloop.run import RunKey
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,15 +26,18 @@ _JOB_TRIES = 8
 _ENDED = ("INVALID_HANDLE", "SESSION_NOT_FOUND", "SESSION_CLOSED")
 
 
-def session_id(run_key: RunKey, job: str, token: int) -> str:
-    """Return the id of an attempt's session; anyone who knows the attempt can interrupt it.
+def session_id(scope: str, job: str, token: int, drawn_wall: datetime) -> str:
+    """Return the id of an attempt's session; anyone who reads the attempt in the ledger can interrupt it.
 
-    >>> from datetime import UTC, datetime
-    >>> key = RunKey("taxi", datetime(2025, 1, 5, tzinfo=UTC))
-    >>> session_id(key, "build_features", 7) == session_id(key, "build_features", 8)
+    The instant at which the token was drawn keeps apart what shares a server: two ledgers count their tokens alike,
+    and so does a ledger restored from a backup, while a server never reopens a session that was closed.
+
+    >>> from datetime import UTC
+    >>> drawn = datetime(2025, 1, 5, 2, 0, 7, tzinfo=UTC)
+    >>> session_id("taxi", "build_features", 7, drawn) == session_id("taxi", "build_features", 8, drawn)
     False
     """
-    return str(uuid.uuid5(_NAMESPACE, f"{run_key}/{job}/{token}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{scope}/{job}/{token}/{drawn_wall.isoformat()}"))
 
 
 @contextlib.contextmanager

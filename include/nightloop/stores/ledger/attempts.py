@@ -1,5 +1,6 @@
 """Attempts draw tokens; a newer attempt of a job over the same nights fences the older one. Nights close once."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +33,11 @@ class AttemptRecords(LedgerPart):
         """Return the tokens of earlier attempts of the job that share a night with this one."""
         query = select(attempts.c.token).where(_overlapping(replay, job), attempts.c.token < token)
         return [row["token"] for row in self._fetch(query.order_by(attempts.c.token))]
+
+    def drawn_wall(self, tokens: Sequence[int]) -> dict[int, datetime]:
+        """Return when each token was drawn, by the clock on the wall."""
+        query = select(attempts.c.token, attempts.c.recorded_wall).where(attempts.c.token.in_(tokens))
+        return {row["token"]: row["recorded_wall"] for row in self._fetch(query)}
 
     def assert_not_fenced(self, replay: Replay, job: str, token: int) -> None:
         """Pass if no newer attempt of the job shares a night with this one.

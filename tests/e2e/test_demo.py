@@ -1,0 +1,78 @@
+"""`nightloop demo`, as a stranger runs it: the loop closes through the real scheduler."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightloop.run import parse_instant
+from nightloop.settings import CHECKOUT, Settings
+from nightloop.stores.ledger import Ledger
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(2700)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """State folder of a demo that was told to its end."""
+    home = tmp_path_factory.mktemp("demo")
+    environment = {**os.environ, "CI": "true", "NIGHTLOOP_HOME": str(home)}
+    command = [str(Path(sys.executable).with_name("nightloop")), "demo"]
+    ended = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+    return home
+
+
+@pytest.fixture(scope="module")
+def document(home: Path) -> dict[str, Any]:
+    return json.loads((home / "demo.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def ledger(home: Path) -> Ledger:
+    return Ledger.open(Settings.from_environment({"NIGHTLOOP_HOME": str(home)}).ledger_url)
+
+
+def test_concept_drift_wakes_a_retraining_whose_model_errs_less(document: dict[str, Any]) -> None:
+    taxi = document["use_cases"]["taxi_duration"]
+    assert taxi["quiet_answers"] == ["nothing", "nothing"]
+    assert taxi["retraining_run_type"] == "asset_triggered"
+    assert taxi["champion_after"]["version"] > taxi["champion_before"]["version"]
+    assert taxi["champion_after"]["metric"] < 0.75 * taxi["champion_before"]["metric"]
+
+
+def test_the_request_names_night_and_columns_and_the_model_is_as_of_it(
+    document: dict[str, Any], ledger: Ledger
+) -> None:
+    night = _instant(document["use_cases"]["taxi_duration"]["verdict"])
+    (request,) = [row for row in ledger.verdicts("taxi_duration") if row.answer == "retrain"]
+    assert request.as_of == night
+    assert request.columns
+    assert ledger.open_requests("taxi_duration") == []
+    champion = ledger.champion("taxi_duration", _instant(document["use_cases"]["taxi_duration"]["recovery"]))
+    assert champion is not None
+    assert champion.as_of == night
+
+
+def test_a_new_kind_of_loan_is_answered_with_the_date_on_which_its_first_labels_mature(
+    document: dict[str, Any],
+) -> None:
+    loan = document["use_cases"]["loan_default"]
+    assert loan["verdict_answer"] == "wait"
+    assert _instant(loan["wait_until"]) > _instant(loan["verdict"]).replace(year=_instant(loan["verdict"]).year + 1)
+    assert loan["champion_before"]["version"] == loan["champion_after"]["version"]
+
+
+def test_counts_add_up(document: dict[str, Any]) -> None:
+    for use_case in document["use_cases"].values():
+        assert 0 < use_case["quarantined"] < use_case["rows_in"]
+        assert use_case["scored"] > 0
+
+
+def _instant(text: str) -> datetime:
+    return parse_instant(text.replace("Z", "+00:00"))
