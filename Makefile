@@ -2,6 +2,10 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 export NAME ?=
+SUITE ?= quick
+TESTS_quick := -m "not slow and not stack" --ignore=tests/e2e
+TESTS_slow := -m "slow or stack" --ignore=tests/e2e
+TESTS_e2e := tests/e2e
 
 .PHONY: help setup demo up down test check format bench
 
@@ -20,8 +24,8 @@ up: setup  ## start the stack on its schedules
 down:  ## stop the stack
 	@$(BIN)/nightloop down
 
-test:  ## run the tests
-	@$(BIN)/python -m pytest
+test: setup  ## run the quick tests; SUITE=slow: those of minutes; SUITE=e2e: the whole loop
+	@$(BIN)/python -m pytest $(TESTS_$(SUITE))
 
 check:  ## lint, types, layers; changes nothing
 	$(BIN)/ruff check .
