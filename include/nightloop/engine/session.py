@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import time
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,9 @@ USER = "nightloop"
 _NAMESPACE = uuid.UUID("6f0b6f2e-0d0e-5a53-9c57-8f0f9b2f6c11")
 _CONNECT_TRIES = 5
 _JOB_TRIES = 8
+_ENDING = "SPARK_CONNECT_ILLEGAL_STATE"
+_ENDING_SECONDS = 30.0
+_ENDING_POLL_SECONDS = 0.2
 _ENDED = ("INVALID_HANDLE", "SESSION_NOT_FOUND", "SESSION_CLOSED")
 
 
@@ -83,12 +87,28 @@ def interrupt_session(remote: str | None, session: str) -> None:
     try:
         with _quiet_retries():
             client.interrupt_all()
-            client.release_session()
+            _release(client)
     except (PySparkException, RpcError) as error:
         if not any(mark in str(error) for mark in _ENDED):
             raise TransientError(f"could not interrupt the Spark session {session}: {error}") from error
     finally:
         client.close()
+
+
+def _release(client: "SparkConnectClient") -> None:
+    """Release a session; the server refuses until the operations that were interrupted have come to their end."""
+    from pyspark.errors import PySparkException
+
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while True:
+        try:
+            client.release_session()
+        except PySparkException as error:
+            if _ENDING not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_ENDING_POLL_SECONDS)
+        else:
+            return
 
 
 def _open_remote(remote: str, session: str) -> "SparkSession":
