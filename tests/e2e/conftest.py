@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nightloop.engine.server import TOKEN_VARIABLE, ConnectServer, find_free_port
+from nightloop.engine.server import JAVA_OPTIONS_VARIABLE, TOKEN_VARIABLE, ConnectServer, find_free_port
 from nightloop.engine.session import open_session
 from nightloop.folders import load_use_case
 from nightloop.settings import CHECKOUT
@@ -57,7 +57,7 @@ class KillableServer:
         with (self.server.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.server.command(),
-                env={**self.server.environment(), "JDK_JAVA_OPTIONS": _JAVA_OPTIONS},
+                env=dict(self.server.environment()),
                 cwd=self.server.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -100,6 +100,7 @@ class World:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]:
     token = os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(24))
+    os.environ.setdefault(JAVA_OPTIONS_VARIABLE, _JAVA_OPTIONS)
     home = tmp_path_factory.mktemp("e2e-engine")
     killable = KillableServer(ConnectServer(home, token, find_free_port(), memory_mb=1536))
     killable.start()

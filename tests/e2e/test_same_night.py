@@ -111,7 +111,12 @@ def test_the_write_of_a_killed_job_is_ended_by_the_next_attempt(told: Told) -> N
 
 
 @pytest.mark.parametrize(
-    ("job", "said"), [("build_features", "publish …"), ("measure_outcomes", "labels …"), ("score_batch", "score …")]
+    ("job", "said"),
+    [
+        pytest.param("build_features", "publish …", id="build_features"),
+        pytest.param("measure_outcomes", "labels …", id="measure_outcomes"),
+        pytest.param("score_batch", "score …", id="score_batch"),
+    ],
 )
 def test_the_spark_server_killed_under_a_job(told: Told, server: KillableServer, job: str, said: str) -> None:
     process = told.loop.start(job, SCOPE, "use_case", NIGHT)
