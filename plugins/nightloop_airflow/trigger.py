@@ -20,7 +20,7 @@ class NightsClosedTrigger(BaseTrigger):
         poll_seconds: time between two looks at the ledger, whose address is read from the environment, not stored here.
     """
 
-    def __init__(self, nights: Mapping[str, str], deadline: str, poll_seconds: float = 5.0) -> None:
+    def __init__(self, nights: Mapping[str, str], deadline: str, poll_seconds: float = 1.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.nights = dict(nights)
         self.deadline = deadline
@@ -43,7 +43,10 @@ def find_open_nights(nights: Mapping[str, str]) -> dict[str, str]:
     from nightloop.stores.ledger import Ledger
 
     ledger = Ledger.open(Settings.from_environment().ledger_url)
-    return {source: night for source, night in nights.items() if not ledger.is_closed(source, parse_instant(night))}
+    try:
+        return {source: night for source, night in nights.items() if not ledger.is_closed(source, parse_instant(night))}
+    finally:
+        ledger.close()
 
 
 def _has_passed(deadline: str) -> bool:

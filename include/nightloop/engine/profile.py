@@ -1,10 +1,18 @@
 """The Spark configuration of the local profile; every entry that is not self-evident carries its reason."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from nightloop.fault import Fault, NightloopError
 from nightloop.settings import CHECKOUT
+
+CONF_VARIABLE = "NIGHTLOOP_SPARK_CONF"
+SMALL_NIGHTS = (
+    # below some 1e5 rows Spark spends its time on compiling code for each query, not on running it
+    "spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN spark.sql.adaptive.enabled=false"
+)
 
 
 def find_jars() -> tuple[Path, ...]:
@@ -20,6 +28,7 @@ def session_conf() -> Mapping[str, str]:
         "spark.sql.ansi.enabled": "true",
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.databricks.delta.snapshotPartitions": "2",  # the default, 50, dominates small tables
+        "spark.databricks.delta.properties.defaults.checkpointInterval": "30",  # a checkpoint costs a small night 2 s
     }
 
 
@@ -37,4 +46,17 @@ def spark_conf(*, is_submitted: bool = False) -> Mapping[str, str]:
         conf["spark.sql.shuffle.partitions"] = cores
         conf["spark.jars"] = ",".join(str(jar) for jar in find_jars())
         conf["spark.ui.enabled"] = "false"
+        conf |= stated_conf()
     return conf
+
+
+def stated_conf() -> Mapping[str, str]:
+    """Return the entries that `NIGHTLOOP_SPARK_CONF` adds to the local profile: `key=value`, apart by blanks.
+
+    Raises:
+        NightloopError: an entry is no `key=value`.
+    """
+    entries = [entry.partition("=") for entry in shlex.split(os.environ.get(CONF_VARIABLE, ""))]
+    if wrong := [f"{key}{equals}{value}" for key, equals, value in entries if not equals or not key.startswith("spark.")]:
+        raise NightloopError(Fault(CONF_VARIABLE, "spark.<key>=<value>, apart by blanks", ", ".join(wrong)))
+    return {key: value for key, _, value in entries}

@@ -18,12 +18,14 @@ from pyspark.sql.types import StructType
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, FencedError, NightloopError, TransientError
 from nightloop.run import MAIN_VARIANT, Replay, format_night
+from nightloop.stores.lake_files import LakeFiles
 
 log = logging.getLogger("nightloop.lake")
 
 PARTITION_COLUMNS = ("night", "variant")
 _CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
 _HISTORY_DEPTH = 20
+_ONE_FILE_ROWS = 200_000  # so many are written by one task, one file a night, without the shuffle of optimizeWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,8 @@ class Lake:
 
     def holds(self, ref: DatasetRef, replay: Replay) -> bool:
         """Tell whether the table has rows for a night of the replay."""
-        rows = self.read_or_none(ref, replay.variant, replay.nights)
-        return rows is not None and bool(rows.limit(1).count())
+        stored = LakeFiles(_address(self.root)).nights(ref, replay.variant)
+        return any(format_night(night) in stored for night in replay.nights)
 
     def stage(self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int) -> DataFrame:
         """Write the frame beside the tables and return it read back: it is computed once, whatever is asked of it."""
@@ -128,6 +130,7 @@ class Lake:
         token: int,
         *,
         schema: StructType | None = None,
+        rows: int | None = None,
         min_rows: int = 1,
         max_rows: int | None = None,
         may_add_columns: bool = False,
@@ -135,8 +138,8 @@ class Lake:
         """Replace the replay's nights of one table in one Delta commit.
 
         The frame holds `night` and `variant`. Its schema must be the given one, or else the table's, name by name and
-        type by type; `may_add_columns` lets a table gain columns. Counting and writing are two jobs: pass a staged
-        frame, or one that is cheap to compute twice.
+        type by type; `may_add_columns` lets a table gain columns. The frame is counted first, a Spark job of its own,
+        unless the caller has counted it and passes `rows`: pass a staged frame, or one that is cheap to compute twice.
 
         Raises:
             NightloopError: the schema differs, or there are fewer rows than `min_rows` (an empty frame would delete
@@ -144,11 +147,13 @@ class Lake:
             FencedError: a newer attempt has committed these nights; this attempt's write did not count.
         """
         fields = _checked_order(frame.schema, self._expected_schema(ref, schema), ref, may_add_columns=may_add_columns)
-        rows = frame.count()
-        _check_rows(rows, min_rows, max_rows, f"publishing {ref} for {replay.run_key}")
-        self._create(ref, frame.select(*fields))
-        self._overwrite(frame.select(*fields), ref, replay, token, may_add_columns=may_add_columns)
-        return Commit(ref, self._verify(ref, replay, token), rows)
+        found = frame.count() if rows is None else rows
+        _check_rows(found, min_rows, max_rows, f"publishing {ref} for {replay.run_key}")
+        ordered = frame.select(*fields)
+        self._create(ref, ordered)
+        is_small = found <= _ONE_FILE_ROWS
+        self._overwrite(ordered, ref, replay, token, is_small=is_small, may_add_columns=may_add_columns)
+        return Commit(ref, self._verify(ref, replay, token), found)
 
     def content_hash(self, ref: DatasetRef, nights: Sequence[datetime], variant: str = MAIN_VARIANT) -> str:
         """Return a digest of the nights' rows that no order of rows, files or columns changes; `*_wall` is left out."""
@@ -194,16 +199,17 @@ class Lake:
                 raise
 
     def _overwrite(
-        self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int, *, may_add_columns: bool
+        self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int, *, is_small: bool, may_add_columns: bool
     ) -> None:
         facts = {"run_key": str(replay.run_key), "nights": len(replay.nights), "token": token}
-        writer = frame.write.format("delta").mode("overwrite").partitionBy(*PARTITION_COLUMNS)
+        rows = frame.coalesce(1) if is_small else frame
+        writer = rows.write.format("delta").mode("overwrite").partitionBy(*PARTITION_COLUMNS)
         options = {
             "replaceWhere": _partition_condition(replay),
             "txnAppId": _transaction_id(ref, replay),
             "txnVersion": str(token),
             "userMetadata": json.dumps(facts),
-            "optimizeWrite": "true",
+            "optimizeWrite": str(not is_small).lower(),
             "mergeSchema": str(may_add_columns).lower(),
         }
         try:
@@ -217,7 +223,7 @@ class Lake:
         """Return the version of our own commit: Delta skips the write of a lower token without a word."""
         from deltalake import DeltaTable
 
-        table = DeltaTable(self.path(ref).replace("s3a://", "s3://"))
+        table = DeltaTable(_address(self.path(ref)))
         committed = table.transaction_version(_transaction_id(ref, replay))
         if committed != token:
             raise FencedError(
@@ -246,6 +252,11 @@ class Lake:
 
         bucket, _, prefix = path.partition("://")[2].partition("/")
         boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/").delete()
+
+
+def _address(path: str) -> str:
+    """Return a path as delta-rs writes it."""
+    return path.replace("s3a://", "s3://")
 
 
 def _check_rows(rows: int, min_rows: int, max_rows: int | None, where: str) -> None:
