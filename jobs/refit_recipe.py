@@ -53,20 +53,21 @@ def refit_recipe(job: JobContext) -> JobResult:
         recent = read_rows(use_case, lake, planned, read_labels(use_case, lake, judging_opens(as_of, training), as_of))
         scores = score_table(fitted.model, recent), score_table(read_model(str(path), twin.digest), recent)
         verdict = judge_agreement(use_case.name, *scores, recent.column("label").to_numpy(), use_case.promotion)
-    facts = {"answer": verdict.answer, "reason": verdict.reason}
+    facts, links = {"answer": verdict.answer, "reason": verdict.reason}, {}
     figures = {check.name: check.figure for check in verdict.checks if check.figure is not None}
     job.ledger.assert_not_fenced(job.replay, job.name, job.token)
     if verdict.answer == "agree":
         with job.phase("register"):
             described = planned.to_dict() | pins
             logged = job.registry.log_candidate(job.run_key, "refit", fitted.model, params=described, figures=figures)
+            links["mlflow"] = logged.page
             uri = job.registry.register(job.run_key, logged, json.dumps(planned.to_dict()))
             model = describe_model(
                 use_case, planned, fitted.digest, uri, as_of, pins | {"choices": dict(twin.choices)}, gate
             )
             facts["model_version"] = str(job.ledger.register_model(model))
     job.ledger.write_verdict(job.run_key, job.token, replace(verdict, facts=facts), kind=REFIT)
-    return job.result(counts={"fit_rows": rows.whole.num_rows}, figures=figures, facts=facts)
+    return job.result(counts={"fit_rows": rows.whole.num_rows}, figures=figures, facts=facts, links=links)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,11 +51,12 @@ def train_candidate(job: JobContext) -> JobResult:
     figures = {f"choose_{metric}": chosen, "fit_seconds": fitted.seconds} | dict(fitted.choices)
     figures = {key: value for key, value in figures.items() if np.isfinite(value)}
     with job.phase("log"):
-        job.registry.log_candidate(
+        logged = job.registry.log_candidate(
             job.run_key, name, fitted.model, params=planned.to_dict() | pins, epochs=fitted.epochs, figures=figures
         )
     counts = {"fit_rows": rows.fit.num_rows, "choose_rows": rows.choose.num_rows}
-    return job.result(counts=counts, figures=figures, facts={"candidate": name, "digest": fitted.digest})
+    facts = {"candidate": name, "digest": fitted.digest}
+    return job.result(counts=counts, figures=figures, facts=facts, links={"mlflow": logged.page})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nightloop.engine.server import JAVA_OPTIONS_VARIABLE, TOKEN_VARIABLE, ConnectServer, find_free_port
+from nightloop.engine.server import SMALL_NIGHTS, TOKEN_VARIABLE, ConnectServer, find_free_port
 from nightloop.engine.session import open_session
 from nightloop.folders import load_use_case
 from nightloop.settings import CHECKOUT
@@ -37,7 +38,6 @@ FAULTS = FaultParams(
     late=0.03,
     late_every=3,
 )
-_JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"  # on small nights the second compiler costs more than it saves
 _READY_SECONDS = 240
 
 
@@ -100,7 +100,7 @@ class World:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]:
     token = os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(24))
-    os.environ.setdefault(JAVA_OPTIONS_VARIABLE, _JAVA_OPTIONS)
+    os.environ.update({**SMALL_NIGHTS, **os.environ})
     home = tmp_path_factory.mktemp("e2e-engine")
     killable = KillableServer(ConnectServer(home, token, find_free_port(), memory_mb=1536))
     killable.start()
@@ -138,3 +138,14 @@ def trained(world: World) -> Loop:
     promotion = loop.retrain(NIGHTS[TRAINED])
     assert promotion.facts["answer"] == "promote"
     return loop
+
+
+@pytest.fixture(scope="package")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """State folder of a demo that was told to its end."""
+    home = tmp_path_factory.mktemp("demo")
+    environment = {**os.environ, "CI": "true", "NIGHTLOOP_HOME": str(home)}
+    command = [str(Path(sys.executable).with_name("nightloop")), "demo"]
+    ended = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+    return home

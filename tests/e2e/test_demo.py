@@ -1,9 +1,6 @@
 """`nightloop demo`, as a stranger runs it: the loop closes through the real scheduler."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,31 +8,20 @@ from typing import Any
 import pytest
 
 from nightloop.run import parse_instant
-from nightloop.settings import CHECKOUT, Settings
+from nightloop.settings import Settings
 from nightloop.stores.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(2700)]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """State folder of a demo that was told to its end."""
-    home = tmp_path_factory.mktemp("demo")
-    environment = {**os.environ, "CI": "true", "NIGHTLOOP_HOME": str(home)}
-    command = [str(Path(sys.executable).with_name("nightloop")), "demo"]
-    ended = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
-    return home
+def document(demo_home: Path) -> dict[str, Any]:
+    return json.loads((demo_home / "demo.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def document(home: Path) -> dict[str, Any]:
-    return json.loads((home / "demo.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def ledger(home: Path) -> Ledger:
-    return Ledger.open(Settings.from_environment({"NIGHTLOOP_HOME": str(home)}).ledger_url)
+def ledger(demo_home: Path) -> Ledger:
+    return Ledger.open(Settings.from_environment({"NIGHTLOOP_HOME": str(demo_home)}).ledger_url)
 
 
 def test_concept_drift_wakes_a_retraining_whose_model_errs_less(document: dict[str, Any]) -> None:

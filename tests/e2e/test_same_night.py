@@ -114,8 +114,8 @@ def test_the_write_of_a_killed_job_is_ended_by_the_next_attempt(told: Told) -> N
     ("job", "said"),
     [
         pytest.param("build_features", "publish …", id="build_features"),
-        pytest.param("measure_outcomes", "labels …", id="measure_outcomes"),
-        pytest.param("score_batch", "score …", id="score_batch"),
+        pytest.param("measure_outcomes", "connect took", id="measure_outcomes"),
+        pytest.param("score_batch", "connect took", id="score_batch"),
     ],
 )
 def test_the_spark_server_killed_under_a_job(told: Told, server: KillableServer, job: str, said: str) -> None:

@@ -16,8 +16,7 @@ from nightloop.demo.nights import Scheduler
 from nightloop.demo.progress import Progress
 from nightloop.demo.story import Chapter, tell_loan, tell_taxi
 from nightloop.demo.world import World
-from nightloop.engine.profile import CONF_VARIABLE, SMALL_NIGHTS
-from nightloop.engine.server import JAVA_OPTIONS_VARIABLE
+from nightloop.engine.server import SMALL_NIGHTS
 from nightloop.fault import Fault, NightloopError
 from nightloop.folders import load_source, load_use_case
 from nightloop.run import EXIT_INPUT, EXIT_OK
@@ -31,8 +30,6 @@ from nightloop.stores.registry import Registry
 TAXI_ROWS_PER_NIGHT = 1_500
 LOAN_ROWS_PER_NIGHT = 600
 _MARK = ".nightloop-demo"
-# in minutes the optimising compiler costs more than it gains, and the quick one is better asked a little later
-_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=5 -XX:+UseSerialGC"
 _NIGHTS_END = "2025-12-31"  # the story plays in the past; no schedule of its stack shall tick in the present
 
 
@@ -43,9 +40,7 @@ def run_demo(settings: Settings, console: Console, *, stays_up: bool) -> int:
         NightloopError: the state folder holds something that no demo put there.
     """
     _start_over(settings.home)
-    os.environ.update(TELEMETRY_OFF, NIGHTLOOP_NIGHTS_END=_NIGHTS_END)
-    os.environ.setdefault(JAVA_OPTIONS_VARIABLE, _SHORT_LIVED)
-    os.environ.setdefault(CONF_VARIABLE, SMALL_NIGHTS)
+    os.environ.update({**SMALL_NIGHTS, **os.environ, **TELEMETRY_OFF, "NIGHTLOOP_NIGHTS_END": _NIGHTS_END})
     progress = Progress(console)
     document: dict[str, Any] = {"closed": False, "use_cases": {}}
     stack = Stack(settings, are_dags_paused=True)

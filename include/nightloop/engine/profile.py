@@ -9,10 +9,6 @@ from nightloop.fault import Fault, NightloopError
 from nightloop.settings import CHECKOUT
 
 CONF_VARIABLE = "NIGHTLOOP_SPARK_CONF"
-SMALL_NIGHTS = (
-    # below some 1e5 rows Spark spends its time on compiling code for each query, not on running it
-    "spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN spark.sql.adaptive.enabled=false"
-)
 
 
 def find_jars() -> tuple[Path, ...]:

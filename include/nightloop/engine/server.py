@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightloop.engine.profile import find_jars, spark_conf
+from nightloop.engine.profile import CONF_VARIABLE, find_jars, spark_conf
 from nightloop.engine.session import USER
 from nightloop.fault import Fault, NightloopError
 from nightloop.settings import CHECKOUT
@@ -19,6 +19,12 @@ from nightloop.settings import CHECKOUT
 DEFAULT_PORT = 15002
 TOKEN_VARIABLE = "SPARK_CONNECT_AUTHENTICATE_TOKEN"  # noqa: S105 - the name of a variable
 JAVA_OPTIONS_VARIABLE = "NIGHTLOOP_SPARK_JAVA_OPTIONS"
+SMALL_NIGHTS: Mapping[str, str] = {
+    # below some 1e5 rows a query takes longer to compile than to run, for Spark as for the Java machine below it
+    CONF_VARIABLE: "spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN "
+    "spark.sql.adaptive.enabled=false",
+    JAVA_OPTIONS_VARIABLE: "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=5 -XX:+UseSerialGC",
+}
 _LOG_CONF = Path(__file__).with_name("log4j2.properties")
 _CLIENT_VARIABLES = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_LOCAL_REMOTE")
 _MEMORY_SHARE = 6

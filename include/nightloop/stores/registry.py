@@ -34,11 +34,15 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class LoggedModel:
-    """A candidate's model in the artifact store: its MLflow run, where its bytes lie, and their digest."""
+    """A candidate's model in the artifact store: its MLflow run, where its bytes lie, and their digest.
+
+    `page` is the run in MLflow's web UI; empty where the tracking store has none.
+    """
 
     run_id: str
     uri: str
     digest: str
+    page: str = ""
 
 
 class Registry:
@@ -74,7 +78,7 @@ class Registry:
         earlier = self._runs(run_key.scope, key)
         for run in earlier:
             if run.info.status == "FINISHED" and run.data.tags.get(_DIGEST) == digest:
-                return _logged(run)
+                return self._logged(run)
         tags = {_KEY: key, _DIGEST: digest, _RUN_KEY: str(run_key)}
         run = self._client.create_run(
             self._experiment(run_key.scope), tags=tags, run_name=f"{run_key.night} {candidate}"
@@ -85,7 +89,7 @@ class Registry:
         self._client.set_terminated(run.info.run_id)
         for old in earlier:
             self._supersede(old)
-        return _logged(run)
+        return self._logged(run)
 
     def register(self, run_key: RunKey, logged: LoggedModel, recipe: str) -> str:
         """Make a logged model a version of the use case's registered model, once per digest; return its address.
@@ -180,7 +184,8 @@ class Registry:
         versions = self._client.search_model_versions(f"name = '{scope}'")
         return next((version for version in versions if version.tags.get(_DIGEST) == digest), None)
 
-
-def _logged(run: "Run") -> LoggedModel:
-    uri = f"{run.info.artifact_uri}/{_MODEL_FOLDER}/{_MODEL_FILE}"
-    return LoggedModel(run.info.run_id, uri, run.data.tags[_DIGEST])
+    def _logged(self, run: "Run") -> LoggedModel:
+        uri = f"{run.info.artifact_uri}/{_MODEL_FOLDER}/{_MODEL_FILE}"
+        page = f"{self._tracking_uri.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        has_pages = self._tracking_uri.startswith(("http://", "https://"))
+        return LoggedModel(run.info.run_id, uri, run.data.tags[_DIGEST], page if has_pages else "")

@@ -2,12 +2,13 @@
 
 import pytest
 
-from nightloop.engine.profile import CONF_VARIABLE, SMALL_NIGHTS, spark_conf
+from nightloop.engine.profile import CONF_VARIABLE, spark_conf
+from nightloop.engine.server import SMALL_NIGHTS
 from nightloop.fault import NightloopError
 
 
 def test_stated_entries_join_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(CONF_VARIABLE, f"{SMALL_NIGHTS} spark.sql.shuffle.partitions=7")
+    monkeypatch.setenv(CONF_VARIABLE, f"{SMALL_NIGHTS[CONF_VARIABLE]} spark.sql.shuffle.partitions=7")
     conf = spark_conf()
     assert conf["spark.sql.codegen.wholeStage"] == "false"
     assert conf["spark.sql.shuffle.partitions"] == "7"

@@ -93,6 +93,7 @@ def test_candidate_is_logged_registered_and_shown_as_champion(tmp_path: Path) ->
 
     first, again, other = log(2.0), log(2.0), log(3.0)
     assert first == again
+    assert first.page == "", "a database has no web page"
     assert registry.read_model(other.uri, other.digest) == build_model(3.0)
     for logged in (first, other, other):
         assert registry.register(KEY, logged, '{"family": "linear"}') == logged.uri
