@@ -58,7 +58,7 @@ def build_features(job: JobContext) -> JobResult:
                 raise verdict_error(verdict)
     with job.phase("publish"):
         job.ledger.assert_not_fenced(replay, job.name, token)
-        commit = job.lake.publish(staged, ref, replay, token, min_rows=figures.total, max_rows=figures.total)
+        commit = job.lake.publish(staged, ref, replay, token, expected=figures.total)
         job.lake.drop_stage(ref, replay, token)
         job.lake.drop_stage(spine_ref, replay, token)
     for run_key in replay.run_keys:

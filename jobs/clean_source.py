@@ -37,7 +37,9 @@ def clean_source(job: JobContext) -> JobResult:
         job.ledger.assert_not_fenced(replay, job.name, token)
         rows = staged.where(f"_outcome = '{QUARANTINED}'").select("aside.*")
         if total[QUARANTINED] or job.lake.holds(aside, replay):
-            job.lake.publish(rows, aside, replay, token, rows=total[QUARANTINED], min_rows=0, may_add_columns=True)
+            job.lake.publish(
+                rows, aside, replay, token, expected=total[QUARANTINED], is_counted=True, may_add_columns=True
+            )
     excess = over_budget(counts, source.budget.rows, source.budget.ratio)
 
     with job.phase("judge"):
@@ -56,7 +58,7 @@ def clean_source(job: JobContext) -> JobResult:
     with job.phase("publish"):
         good = select_clean(staged)
         if total[GOOD] or not job.lake.exists(clean) or job.lake.holds(clean, replay):
-            job.lake.publish(good, clean, replay, token, rows=total[GOOD], min_rows=0, may_add_columns=True)
+            job.lake.publish(good, clean, replay, token, expected=total[GOOD], is_counted=True, may_add_columns=True)
         job.lake.drop_stage(clean, replay, token)
         job.ledger.assert_not_fenced(replay, job.name, token)
         job.ledger.close_run(replay, token)

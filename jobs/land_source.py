@@ -40,7 +40,7 @@ def land_source(job: JobContext) -> JobResult:
         total = sum(received.values())
         written = load.replay_of_files(replay)
         if total:
-            job.lake.publish(staged, ref, written, job.token, rows=total, may_add_columns=True)
+            job.lake.publish(staged, ref, written, job.token, expected=total, is_counted=True, may_add_columns=True)
         job.lake.drop_stage(ref, replay, job.token)
     return _finish(job, load, received, {"pii_key": key_id(key)} if key else {})
 

@@ -58,7 +58,7 @@ def _publish(job: JobContext, cohorts: Sequence[Cohort], ref: DatasetRef) -> int
     labels = build_labels(spine, cohorts, opened, use_case.label_sql, use_case.label, use_case.entity)
     staged, expected = stage(labels, ref), spine.count()
     job.ledger.assert_not_fenced(replay, job.name, token)
-    commit = job.lake.publish(staged, ref, replay, token, min_rows=expected, max_rows=expected)
+    commit = job.lake.publish(staged, ref, replay, token, expected=expected)
     job.lake.drop_stage(spine_ref, replay, token)
     job.lake.drop_stage(ref, replay, token)
     return commit.rows

@@ -37,7 +37,7 @@ def score_batch(job: JobContext) -> JobResult:
         staged = job.lake.stage(scored, ref, replay, job.token)
     with job.phase("publish"):
         job.ledger.assert_not_fenced(replay, job.name, job.token)
-        commit = job.lake.publish(staged, ref, replay, job.token, min_rows=expected, max_rows=expected)
+        commit = job.lake.publish(staged, ref, replay, job.token, expected=expected)
         job.lake.drop_stage(ref, replay, job.token)
     counts = {"scored": commit.rows, "nights_without_champion": len(replay.nights) - len(models)}
     versions = ", ".join(str(model.version) for model, _ in groups)

@@ -279,7 +279,8 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _summary(result: JobResult) -> str:
-    entries: dict[str, Any] = {**result.counts, **result.figures, **result.facts}
+    figures = {name: f"{value:.4g}" for name, value in result.figures.items()}
+    entries: dict[str, Any] = {**result.facts, **result.counts, **figures}
     return ", ".join(f"{name}={value}" for name, value in entries.items()) or "no figures"
 
 

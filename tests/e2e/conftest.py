@@ -142,7 +142,9 @@ def trained(world: World) -> Loop:
 
 @pytest.fixture(scope="package")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """State folder of a demo that was told to its end."""
+    """State folder of a demo that was told to its end; `NIGHTLOOP_E2E_DEMO` names one, to save its ten minutes."""
+    if told := os.environ.get("NIGHTLOOP_E2E_DEMO"):
+        return Path(told)
     home = tmp_path_factory.mktemp("demo")
     environment = {**os.environ, "CI": "true", "NIGHTLOOP_HOME": str(home)}
     command = [str(Path(sys.executable).with_name("nightloop")), "demo"]

@@ -1,4 +1,4 @@
-"""SIGKILL of the Airflow task process: its job's tree goes with it, Airflow tries again, and the night comes out equal."""
+"""SIGKILL of the Airflow task process: its job goes with it, Airflow tries again, and the night comes out equal."""
 
 import json
 import os

@@ -53,6 +53,8 @@ def stated_conf() -> Mapping[str, str]:
         NightloopError: an entry is no `key=value`.
     """
     entries = [entry.partition("=") for entry in shlex.split(os.environ.get(CONF_VARIABLE, ""))]
-    if wrong := [f"{key}{equals}{value}" for key, equals, value in entries if not equals or not key.startswith("spark.")]:
+    if wrong := [
+        f"{key}{equals}{value}" for key, equals, value in entries if not equals or not key.startswith("spark.")
+    ]:
         raise NightloopError(Fault(CONF_VARIABLE, "spark.<key>=<value>, apart by blanks", ", ".join(wrong)))
     return {key: value for key, _, value in entries}

@@ -129,31 +129,29 @@ class Lake:
         replay: Replay,
         token: int,
         *,
-        schema: StructType | None = None,
-        rows: int | None = None,
-        min_rows: int = 1,
-        max_rows: int | None = None,
+        expected: int | None = None,
+        is_counted: bool = False,
         may_add_columns: bool = False,
     ) -> Commit:
         """Replace the replay's nights of one table in one Delta commit.
 
-        The frame holds `night` and `variant`. Its schema must be the given one, or else the table's, name by name and
-        type by type; `may_add_columns` lets a table gain columns. The frame is counted first, a Spark job of its own,
-        unless the caller has counted it and passes `rows`: pass a staged frame, or one that is cheap to compute twice.
+        The frame holds `night` and `variant`. Its schema must be the table's, name by name and type by type, where
+        there is a table; `may_add_columns` lets it gain columns. The frame must hold exactly `expected` rows, or at
+        least one where that is not given. It is counted first, a Spark job of its own, unless `is_counted` says that
+        the caller has done so: pass a staged frame, or one that is cheap to compute twice.
 
         Raises:
-            NightloopError: the schema differs, or there are fewer rows than `min_rows` (an empty frame would delete
-                the nights), or more than `max_rows`.
+            NightloopError: the schema differs, or there are fewer rows than expected (an empty frame would delete the
+                nights), or more.
             FencedError: a newer attempt has committed these nights; this attempt's write did not count.
         """
-        fields = _checked_order(frame.schema, self._expected_schema(ref, schema), ref, may_add_columns=may_add_columns)
-        found = frame.count() if rows is None else rows
-        _check_rows(found, min_rows, max_rows, f"publishing {ref} for {replay.run_key}")
-        ordered = frame.select(*fields)
+        fields = _checked_order(frame.schema, self._schema(ref), ref, may_add_columns=may_add_columns)
+        rows = expected if is_counted and expected is not None else frame.count()
+        _check_rows(rows, expected, f"publishing {ref} for {replay.run_key}")
+        ordered, is_small = frame.select(*fields), rows <= _ONE_FILE_ROWS
         self._create(ref, ordered)
-        is_small = found <= _ONE_FILE_ROWS
         self._overwrite(ordered, ref, replay, token, is_small=is_small, may_add_columns=may_add_columns)
-        return Commit(ref, self._verify(ref, replay, token), found)
+        return Commit(ref, self._verify(ref, replay, token), rows)
 
     def content_hash(self, ref: DatasetRef, nights: Sequence[datetime], variant: str = MAIN_VARIANT) -> str:
         """Return a digest of the nights' rows that no order of rows, files or columns changes; `*_wall` is left out."""
@@ -182,10 +180,8 @@ class Lake:
             layer, owner, *version = log_folder.parent.relative_to(self.root).parts
             yield DatasetRef(layer, owner, "/".join(version))  # type: ignore[arg-type]
 
-    def _expected_schema(self, ref: DatasetRef, schema: StructType | None) -> StructType | None:
-        if schema is not None or not self.exists(ref):
-            return schema
-        return self.spark.read.format("delta").load(self.path(ref)).schema
+    def _schema(self, ref: DatasetRef) -> StructType | None:
+        return self.spark.read.format("delta").load(self.path(ref)).schema if self.exists(ref) else None
 
     def _create(self, ref: DatasetRef, frame: DataFrame) -> None:
         """Create the table empty; of two attempts that race, one creates and the other finds it created."""
@@ -259,12 +255,12 @@ def _address(path: str) -> str:
     return path.replace("s3a://", "s3://")
 
 
-def _check_rows(rows: int, min_rows: int, max_rows: int | None, where: str) -> None:
-    if rows < min_rows:
+def _check_rows(rows: int, expected: int | None, where: str) -> None:
+    if rows < (1 if expected is None else expected):
         remedy = "an empty frame would delete the nights; look at the job's input"
-        raise NightloopError(Fault(where, f"at least {min_rows} rows", f"{rows}", remedy))
-    if max_rows is not None and rows > max_rows:
-        raise NightloopError(Fault(where, f"at most {max_rows} rows", f"{rows}", "the query returns a row twice"))
+        raise NightloopError(Fault(where, f"at least {expected or 1} rows", f"{rows}", remedy))
+    if expected is not None and rows > expected:
+        raise NightloopError(Fault(where, f"at most {expected} rows", f"{rows}", "the query returns a row twice"))
 
 
 def _partition_condition(replay: Replay) -> str:

@@ -18,5 +18,5 @@ def test_stated_entries_join_the_profile(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("stated", ["spark.a", "x=1", "spark.a=1 nonsense"])
 def test_an_entry_that_is_no_setting_is_named(stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONF_VARIABLE, stated)
-    with pytest.raises(NightloopError, match=stated.split()[-1]):
+    with pytest.raises(NightloopError, match=stated.rsplit(maxsplit=1)[-1]):
         spark_conf()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pyspark.sql.types import StructType
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import FencedError, NightloopError
@@ -63,7 +62,7 @@ def test_empty_frame_and_other_schemas_are_refused(lake: Lake) -> None:
     with pytest.raises(NightloopError, match="would delete"):
         lake.publish(_frame(lake, (1, T[0])).where("false"), ref, _replay(), 2)
     with pytest.raises(NightloopError, match="at most 1 rows"):
-        lake.publish(_frame(lake, (1, T[0]), (1, T[0])), ref, _replay(), 2, max_rows=1)
+        lake.publish(_frame(lake, (1, T[0]), (1, T[0])), ref, _replay(), 2, expected=1)
     for frame in (
         _frame(lake, (1, T[0]), columns="m int"),
         _frame(lake, (1, T[0]), columns="n bigint"),
@@ -71,9 +70,16 @@ def test_empty_frame_and_other_schemas_are_refused(lake: Lake) -> None:
     ):
         with pytest.raises(NightloopError, match="schema of features/loans/v1"):
             lake.publish(frame, ref, _replay(), 2)
-    with pytest.raises(NightloopError, match="schema of"):
-        lake.publish(_frame(lake, (1, T[0])), ref, _replay(), 2, schema=StructType())
     assert _found(lake, ref) == [1]
+
+
+def test_an_empty_frame_empties_its_nights_only_where_it_is_expected(lake: Lake) -> None:
+    ref = DatasetRef("quarantine", "loans")
+    lake.publish(_frame(lake, (1, T[0]), (2, T[1])), ref, _replay(*T[:2]), 1)
+    assert lake.holds(ref, _replay(T[1]))
+    commit = lake.publish(_frame(lake, (2, T[1])).where("false"), ref, _replay(T[1]), 2, expected=0, is_counted=True)
+    assert (_found(lake, ref), commit.rows) == ([1], 0)
+    assert not lake.holds(ref, _replay(T[1]))
 
 
 def test_table_may_gain_columns_where_allowed(lake: Lake) -> None:
