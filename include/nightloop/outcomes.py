@@ -60,7 +60,9 @@ def read_night(
     if given is None:
         return MaturedNight(night, own, labels, pa.table({"cohort": pa.array([], pa.string())}))
     observed = labels.filter(labels.column("is_observed")).select(["row_id", "cohort", "label"])
-    return MaturedNight(night, own, labels, observed.join(given, "row_id", join_type="inner"))
+    # in one order, whatever order the join has: sums of floats must not differ from run to run
+    scored = observed.join(given, "row_id", join_type="inner").sort_by("row_id")
+    return MaturedNight(night, own, labels, scored)
 
 
 def measure_night(use_case: UseCase, replay: Replay, night: MaturedNight) -> list[MetricRow]:

@@ -23,7 +23,8 @@ SMALL_NIGHTS: Mapping[str, str] = {
     # below some 1e5 rows a query takes longer to compile than to run, for Spark as for the Java machine below it
     CONF_VARIABLE: "spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN "
     "spark.sql.adaptive.enabled=false",
-    JAVA_OPTIONS_VARIABLE: "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=5 -XX:+UseSerialGC",
+    JAVA_OPTIONS_VARIABLE: "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=5 -XX:ReservedCodeCacheSize=256m "
+    "-XX:+UseSerialGC",
 }
 _LOG_CONF = Path(__file__).with_name("log4j2.properties")
 _CLIENT_VARIABLES = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_LOCAL_REMOTE")
