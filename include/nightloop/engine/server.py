@@ -20,7 +20,7 @@ DEFAULT_PORT = 15002
 TOKEN_VARIABLE = "SPARK_CONNECT_AUTHENTICATE_TOKEN"  # noqa: S105 - the name of a variable
 JAVA_OPTIONS_VARIABLE = "NIGHTLOOP_SPARK_JAVA_OPTIONS"
 SMALL_NIGHTS: Mapping[str, str] = {
-    # below some 1e5 rows a query takes longer to compile than to run, for Spark as for the Java machine below it
+    # of some thousand rows a query takes longer to compile than to run, for Spark as for the Java machine below it
     CONF_VARIABLE: "spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN "
     "spark.sql.adaptive.enabled=false",
     JAVA_OPTIONS_VARIABLE: "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=5 -XX:ReservedCodeCacheSize=256m "
