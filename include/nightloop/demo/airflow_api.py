@@ -31,6 +31,9 @@ class AirflowApi:
             base_url=f"{self.url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
 
+    def close(self) -> None:
+        self._client.close()
+
     def call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """Return the JSON answer of one call.
 

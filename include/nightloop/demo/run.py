@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +70,25 @@ def _tell(settings: Settings, stack: Stack, progress: Progress, document: dict[s
         stack.wait_ready(on_ready=lambda name, seconds: setattr(step, "note", f"{name} after {seconds:.0f} s"))
         step.note = f"web UI at {stack.airflow_url}, user {stack.user}"
     os.environ.update(stack.job_environment)
-    taxi = _open_chapter(settings, stack, progress, "taxi_duration", TAXI_ROWS_PER_NIGHT, "concept")
-    document["use_cases"]["taxi_duration"] = tell_taxi(taxi)
-    loan = _open_chapter(settings, stack, progress, "loan_default", LOAN_ROWS_PER_NIGHT, "covariate")
-    document["use_cases"]["loan_default"] = tell_loan(loan)
+    with closing(AirflowApi(stack.airflow_url, stack.user, stack.password)) as api:
+        open_chapter = partial(_open_chapter, settings, stack, api, progress)
+        taxi = open_chapter("taxi_duration", TAXI_ROWS_PER_NIGHT, "concept")
+        document["use_cases"]["taxi_duration"] = tell_taxi(taxi)
+        loan = open_chapter("loan_default", LOAN_ROWS_PER_NIGHT, "covariate")
+        document["use_cases"]["loan_default"] = tell_loan(loan)
 
 
 def _open_chapter(
-    settings: Settings, stack: Stack, progress: Progress, name: str, rows_per_night: int, drift: DriftKind
+    settings: Settings,
+    stack: Stack,
+    api: AirflowApi,
+    progress: Progress,
+    name: str,
+    rows_per_night: int,
+    drift: DriftKind,
 ) -> Chapter:
     use_case = load_use_case(name, settings.folders)
     sources = tuple(load_source(source, settings.folders) for source in use_case.sources)
-    api = AirflowApi(stack.airflow_url, stack.user, stack.password)
     scheduler = Scheduler(api, use_case, sources)
     api.wait_for_dags(scheduler.dag_ids)
     world = World(use_case, stack.remote, settings.landing, rows_per_night, drift)

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 FOLDERS = (Path(__file__).parents[3] / "include",)
-CHANGE, NIGHTS = 14, 18
+CHANGE, NIGHTS = 14, 19
 USE_CASE = load_use_case("taxi_duration", FOLDERS)
+ALARM = CHANGE + USE_CASE.drift.evidence.m - 1  # enough changed nights to speak
 
 
 @dataclass
@@ -104,21 +105,21 @@ def mature(position: int) -> MaturityRow:
 
 
 def test_a_night_that_answers_retrain_is_an_open_request_until_it_is_answered(stores: Stores) -> None:
-    stores.decide(0, CHANGE)
-    result = stores.decide(CHANGE + 1, CHANGE + 1)
-    asked = night(CHANGE + 1)
+    stores.decide(0, ALARM - 1)
+    result = stores.decide(ALARM, ALARM)
+    asked = night(ALARM)
     assert result.facts["answer"] == "retrain"
     assert result.facts["columns"] == "zone"
     assert result.facts["open_requests"] == f'["{asked.isoformat()}"]'
-    assert stores.decide(CHANGE + 2, CHANGE + 2).facts["open_requests"] == result.facts["open_requests"]
+    assert stores.decide(ALARM + 1, ALARM + 1).facts["open_requests"] == result.facts["open_requests"]
     stores.ledger.answer_request(USE_CASE.name, asked, "retrain_run", "keep")
-    assert stores.decide(CHANGE + 3, CHANGE + 3).facts["open_requests"] == "[]"
+    assert stores.decide(ALARM + 2, ALARM + 2).facts["open_requests"] == "[]"
     assert [row["answer"] for row in stores.warehouse.read("drift", USE_CASE.name)].count("retrain") == 1
 
 
 def test_many_nights_at_once_give_the_verdicts_of_single_ones_and_ask_for_nothing(stores: Stores) -> None:
     result = stores.decide(0, NIGHTS - 1)
-    assert stores.verdicts("drift-replay")[night(CHANGE + 1)] == "retrain"
+    assert stores.verdicts("drift-replay")[night(ALARM)] == "retrain"
     assert list(stores.verdicts("drift-replay").values()).count("nothing") == NIGHTS - 1
     assert result.facts["open_requests"] == "[]"
     assert stores.ledger.open_requests(USE_CASE.name) == []
@@ -127,26 +128,26 @@ def test_many_nights_at_once_give_the_verdicts_of_single_ones_and_ask_for_nothin
 
 def test_a_rerun_of_a_replayed_night_and_a_backfill_ask_for_nothing(stores: Stores) -> None:
     stores.decide(0, NIGHTS - 1)
-    stores.decide(CHANGE + 1, CHANGE + 1)
+    stores.decide(ALARM, ALARM)
     assert stores.verdicts() == {}
-    assert stores.verdicts("drift-replay")[night(CHANGE + 1)] == "retrain"
+    assert stores.verdicts("drift-replay")[night(ALARM)] == "retrain"
 
 
 def test_a_single_backfilled_night_asks_for_nothing(stores: Stores) -> None:
-    stores.decide(0, CHANGE)
-    assert stores.decide(CHANGE + 1, CHANGE + 1, backfill="true").facts["open_requests"] == "[]"
+    stores.decide(0, ALARM - 1)
+    assert stores.decide(ALARM, ALARM, backfill="true").facts["open_requests"] == "[]"
     assert stores.ledger.open_requests(USE_CASE.name) == []
 
 
 @pytest.mark.parametrize("is_answered", [False, True], ids=["request open", "request answered"])
 def test_a_rerun_of_a_closed_night_gives_the_same_verdict(stores: Stores, *, is_answered: bool) -> None:
-    stores.decide(0, CHANGE)
-    for position in (CHANGE + 1, CHANGE + 2, CHANGE + 3):
+    stores.decide(0, ALARM - 1)
+    for position in (ALARM, ALARM + 1, ALARM + 2):
         stores.decide(position, position)
     before = {row.as_of: asdict(row.verdict) for row in stores.ledger.verdicts(USE_CASE.name)}
     if is_answered:
-        stores.ledger.answer_request(USE_CASE.name, night(CHANGE + 1), "retrain_run", "keep")
-    for position in (CHANGE + 3, CHANGE + 1, CHANGE + 2):
+        stores.ledger.answer_request(USE_CASE.name, night(ALARM), "retrain_run", "keep")
+    for position in (ALARM + 2, ALARM, ALARM + 1):
         stores.decide(position, position)
     assert {row.as_of: asdict(row.verdict) for row in stores.ledger.verdicts(USE_CASE.name)} == before
 
@@ -161,10 +162,10 @@ def test_a_quiet_night_has_no_report_and_says_so(stores: Stores) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_loud_night_has_a_report_of_the_lake(spark: "SparkSession", stores: Stores, tmp_path: Path) -> None:
-    stores.decide(0, CHANGE)
-    stores.decide(CHANGE + 1, CHANGE + 1)
-    more = {"lake": fill_lake(spark, tmp_path, stores, CHANGE + 2), "reports": Reports(tmp_path / "reports")}
-    result = render_report(stores.job("render_report", CHANGE + 1, CHANGE + 1, **more))
+    stores.decide(0, ALARM - 1)
+    stores.decide(ALARM, ALARM)
+    more = {"lake": fill_lake(spark, tmp_path, stores, ALARM + 1), "reports": Reports(tmp_path / "reports")}
+    result = render_report(stores.job("render_report", ALARM, ALARM, **more))
     html = Path(result.links["report"]).read_text()
     assert "taxi_duration: retrain" in html
     assert "sampled rows" in html

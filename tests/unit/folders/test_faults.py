@@ -61,7 +61,7 @@ TRIPS = "sources/trips/source.yaml"
         ),
         pytest.param(
             [append(TAXI, "owner: me\n")],
-            [(TAXI, ":49", "plain YAML", "`owner` a second time")],
+            [(TAXI, ":50", "plain YAML", "`owner` a second time")],
             id="2 a key twice",
         ),
         pytest.param(
@@ -77,7 +77,7 @@ TRIPS = "sources/trips/source.yaml"
             ],
             [
                 (TAXI, "owner", "the entry `owner`", "nothing"),
-                (TAXI, ":30 training.rnks", "window_days, judging_days", "unknown entry `rnks`"),
+                (TAXI, ":31 training.rnks", "window_days, judging_days", "unknown entry `rnks`"),
                 (TAXI, ":28 training.window_days", "valid integer", "'many'"),
                 (TAXI, ":25 label.horizon", "`12 months`", "'one day'"),
                 (TAXI, ":5 schedule", "five fields", "'0 26 * * *'"),
