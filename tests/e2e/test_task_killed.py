@@ -91,7 +91,7 @@ def _kill_at_work(stack: Stack, api: AirflowApi, run_id: str, task_id: str, nigh
     ledger.close()
     task = _task(api, run_id, task_id)
     process = max(_find_processes(task["id"]), key=psutil.Process.create_time)  # its supervisor bears the id too
-    (host,) = _find_processes(str(stack.job_host))
+    host = min(_find_processes(str(stack.job_host)), key=psutil.Process.create_time)  # its forks look like it
     tree = host.children(recursive=True)
     assert len(tree) >= 2, "a guard and its job"
     os.kill(process.pid, signal.SIGKILL)
