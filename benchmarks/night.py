@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="nightloop-bench-") as folder:
         os.environ.update(TELEMETRY_OFF, NIGHTLOOP_HOME=folder, NIGHTLOOP_NIGHTS_END="2025-12-31")
         settings = Settings.from_environment()
-        with Stack(settings) as stack:
+        with Stack(settings) as stack, closing(AirflowApi(stack.airflow_url, stack.user, stack.password)) as api:
             os.environ.update(stack.job_environment)
-            scheduler, world = _open(settings, stack)
+            scheduler, world = _open(settings, stack, api)
             world(_HISTORY_ROWS).send(ticks(scheduler.use_case.schedule, *HISTORY))
             scheduler.bootstrap(*HISTORY, lambda _: None)
             nights = ticks(scheduler.use_case.schedule, HISTORY[1], datetime(2025, 6, 1, tzinfo=UTC))[1:]
@@ -66,11 +66,11 @@ def main() -> int:
     return 0
 
 
-def _open(settings: Settings, stack: Stack) -> tuple[Scheduler, Any]:
+def _open(settings: Settings, stack: Stack, api: AirflowApi) -> tuple[Scheduler, Any]:
     use_case = load_use_case("taxi_duration", settings.folders)
     sources = tuple(load_source(name, settings.folders) for name in use_case.sources)
-    scheduler = Scheduler(AirflowApi(stack.airflow_url, stack.user, stack.password), use_case, sources)
-    scheduler.api.wait_for_dags(scheduler.dag_ids)
+    scheduler = Scheduler(api, use_case, sources)
+    api.wait_for_dags(scheduler.dag_ids)
     return scheduler, lambda rows: World(use_case, stack.remote, settings.landing, rows, "concept")
 
 
@@ -80,11 +80,7 @@ def _run(scheduler: Scheduler, night: datetime) -> dict[str, Any]:
     begin = datetime.fromisoformat(run["queued_at"])
     phases: dict[str, Mapping[str, float]] = {}
     for dag_id in (*(f"source_{source.name}" for source in scheduler.sources), f"nightly_{scheduler.use_case.name}"):
-        (run_id,) = [
-            one["dag_run_id"]
-            for one in scheduler.api.runs(dag_id)
-            if one["logical_date"] and _is(one["logical_date"], night)
-        ]
+        run_id = scheduler.api.find_run(dag_id, night)
         for task in scheduler.api.tasks(dag_id, run_id):
             if task["state"] == "success" and task["operator"] == "JobOperator":
                 phases[f"{dag_id}.{task['task_id']}"] = _split(scheduler.api, dag_id, run_id, task, begin)
@@ -108,10 +104,6 @@ def _split(api: AirflowApi, dag_id: str, run_id: str, task: Mapping[str, Any], b
         "work": round(work, 2),
         "ended": round((ended - begin).total_seconds(), 2),
     }
-
-
-def _is(text: str, instant: datetime) -> bool:
-    return datetime.fromisoformat(text) == instant
 
 
 @contextmanager

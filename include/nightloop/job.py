@@ -50,8 +50,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nightloop.job")
 _LOST_SESSION = (
-    *("UNAVAILABLE", "SESSION_CLOSED", "SESSION_CHANGED", "SESSION_NOT_FOUND", "OPERATION_NOT_FOUND"),
-    *("NO_ACTIVE_SESSION", "Connection refused", "database is locked"),
+    "UNAVAILABLE",
+    "SESSION_CLOSED",
+    "SESSION_CHANGED",
+    "SESSION_NOT_FOUND",
+    "OPERATION_NOT_FOUND",
+    "NO_ACTIVE_SESSION",
+    "Connection refused",
+    "database is locked",
 )
 _PARENT_POLL_SECONDS = 1.0
 

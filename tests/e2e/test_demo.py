@@ -1,7 +1,6 @@
 """`nightloop demo`, as a stranger runs it: the loop closes through the real scheduler."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,12 @@ def test_concept_drift_wakes_a_retraining_whose_model_errs_less(document: dict[s
 def test_the_request_names_night_and_columns_and_the_model_is_as_of_it(
     document: dict[str, Any], ledger: Ledger
 ) -> None:
-    night = _instant(document["use_cases"]["taxi_duration"]["verdict"])
+    night = parse_instant(document["use_cases"]["taxi_duration"]["verdict"])
     (request,) = [row for row in ledger.verdicts("taxi_duration") if row.answer == "retrain"]
     assert request.as_of == night
     assert request.columns
     assert ledger.open_requests("taxi_duration") == []
-    champion = ledger.champion("taxi_duration", _instant(document["use_cases"]["taxi_duration"]["recovery"]))
+    champion = ledger.champion("taxi_duration", parse_instant(document["use_cases"]["taxi_duration"]["recovery"]))
     assert champion is not None
     assert champion.as_of == night
 
@@ -50,7 +49,9 @@ def test_a_new_kind_of_loan_is_answered_with_the_date_on_which_its_first_labels_
 ) -> None:
     loan = document["use_cases"]["loan_default"]
     assert loan["verdict_answer"] == "wait"
-    assert _instant(loan["wait_until"]) > _instant(loan["verdict"]).replace(year=_instant(loan["verdict"]).year + 1)
+    assert parse_instant(loan["wait_until"]) > parse_instant(loan["verdict"]).replace(
+        year=parse_instant(loan["verdict"]).year + 1
+    )
     assert loan["champion_before"]["version"] == loan["champion_after"]["version"]
 
 
@@ -58,7 +59,3 @@ def test_counts_add_up(document: dict[str, Any]) -> None:
     for use_case in document["use_cases"].values():
         assert 0 < use_case["quarantined"] < use_case["rows_in"]
         assert use_case["scored"] > 0
-
-
-def _instant(text: str) -> datetime:
-    return parse_instant(text.replace("Z", "+00:00"))

@@ -1,8 +1,8 @@
 """Lending Club's loans through the real stack: history in one replay, then six months as Airflow runs."""
 
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -82,12 +82,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             for name, value in stack.job_environment.items():
                 patch.setenv(name, value)
             loop = Loop(home, NAME, stack.remote, (FOLDERS,))
-            yield tell(stack, loop)
+            with closing(AirflowApi(stack.airflow_url, stack.user, stack.password)) as api:
+                yield tell(api, loop)
 
 
-def tell(stack: Stack, loop: Loop) -> Story:
+def tell(api: AirflowApi, loop: Loop) -> Story:
     """Bootstrap to 2010-12 and train, run six months, then label all loans of 2011 in one replay."""
-    api = AirflowApi(stack.airflow_url, stack.user, stack.password)
     scheduler = Scheduler(api, loop.use_case, tuple(loop.sources))
     api.wait_for_dags(scheduler.dag_ids)
     land(loop, ticks(MONTHLY, FIRST, TRAINED))
@@ -99,22 +99,13 @@ def tell(stack: Stack, loop: Loop) -> Story:
         run = scheduler.run_night(night, quietly)
         tasks[night] = {task["task_id"]: task["state"] for task in api.tasks(f"nightly_{NAME}", run["dag_run_id"])}
         if tasks[night]["request_retraining"] == "success":
-            retrainings[night] = wait_for_retraining(api, len(retrainings))
+            retrainings[night] = scheduler.wait_for_retraining(quietly, len(retrainings))
     after = MONTHS[-1].replace(month=MONTHS[-1].month + 1)
     land(loop, ticks(MONTHLY, after, ALL_MATURED))
     loop.ingest(ALL_MATURED, after)
     loop.run("build_features", NAME, "use_case", LOANS_OF_2011[-1], after)
     loop.run("measure_outcomes", NAME, "use_case", ALL_MATURED, after)
     return Story(loop, tasks, retrainings)
-
-
-def wait_for_retraining(api: AirflowApi, seen: int) -> dict[str, Any]:
-    """Wait for the next retraining run; nobody starts it here but the scheduler, woken by the asset."""
-    dag_id, deadline = f"retrain_{NAME}", time.monotonic() + 120
-    while len(runs := sorted(api.runs(dag_id), key=lambda run: str(run["run_after"]))) <= seen:
-        assert time.monotonic() < deadline, "no retraining was woken"
-        time.sleep(0.5)
-    return api.wait(dag_id, runs[-1]["dag_run_id"], quietly)
 
 
 def land(loop: Loop, nights: list[datetime]) -> None:

@@ -14,11 +14,10 @@ import psutil
 import pytest
 
 from nightloop.demo.airflow_api import AirflowApi
-from nightloop.engine.server import SMALL_NIGHTS
+from nightloop.demo.run import prepare_environment
 from nightloop.run import Replay, parse_instant
 from nightloop.settings import Settings
 from nightloop.stack import Stack
-from nightloop.stack.environment import TELEMETRY_OFF
 from nightloop.stores.ledger import Ledger
 from tests.e2e.compare import assert_equal, read_night
 from tests.loop import Loop
@@ -36,7 +35,7 @@ _ANY_TOKEN = 10**9
 @pytest.fixture(scope="module")
 def stack(demo_home: Path) -> Iterator[Stack]:
     """The demo's stack, started again."""
-    os.environ.update({**SMALL_NIGHTS, **os.environ, **TELEMETRY_OFF, "NIGHTLOOP_NIGHTS_END": "2025-12-31"})
+    prepare_environment()
     with Stack(Settings.from_environment({"NIGHTLOOP_HOME": str(demo_home)})) as stack:
         yield stack
 
@@ -51,7 +50,7 @@ def test_a_night_whose_task_processes_were_killed_equals_the_undisturbed_one(
     stack: Stack, api: AirflowApi, demo_home: Path
 ) -> None:
     document = json.loads((demo_home / "demo.json").read_text())
-    night = parse_instant(document["use_cases"][SCOPE]["recovery"].replace("Z", "+00:00"))
+    night = parse_instant(document["use_cases"][SCOPE]["recovery"])
     loop = Loop(demo_home, SCOPE, stack.remote)
     undisturbed = read_night(loop, night)
     run_id = _run_again(api, night)
@@ -73,14 +72,10 @@ def test_a_training_task_links_to_its_mlflow_run(api: AirflowApi, demo_home: Pat
 
 def _run_again(api: AirflowApi, night: datetime) -> str:
     """Clear the night's tasks from the features on, as an operator would, and return the run's id."""
-    (run_id,) = [
-        run["dag_run_id"]
-        for run in api.runs(DAG)
-        if run["logical_date"] and datetime.fromisoformat(run["logical_date"]) == night
-    ]
+    run_id = api.find_run(DAG, night)
     body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [KILLED[0]], "include_downstream": True}
     api.call("POST", f"/dags/{DAG}/clearTaskInstances", json={**body, "only_failed": False, "reset_dag_runs": True})
-    return str(run_id)
+    return run_id
 
 
 def _kill_at_work(stack: Stack, api: AirflowApi, run_id: str, task_id: str, night: datetime) -> int:

@@ -75,6 +75,15 @@ class AirflowApi:
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         return list(self.call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 100})["dag_runs"])
 
+    def find_run(self, dag_id: str, as_of: datetime) -> str:
+        """Return the id of the one run for a logical instant."""
+        (run_id,) = [
+            str(run["dag_run_id"])
+            for run in self.runs(dag_id)
+            if run["logical_date"] and datetime.fromisoformat(run["logical_date"]) == as_of
+        ]
+        return run_id
+
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         return list(self.call("GET", path, params={"limit": 100})["task_instances"])

@@ -42,11 +42,11 @@ class Scheduler:
         dag_id = f"nightly_{self.use_case.name}"
         return self.api.wait(dag_id, self.api.trigger(dag_id, as_of), on_progress)
 
-    def wait_for_retraining(self, on_progress: Callable[[str], None]) -> dict[str, Any]:
-        """Wait for the retraining run that the last night woke; nobody triggers it here."""
+    def wait_for_retraining(self, on_progress: Callable[[str], None], seen: int = 0) -> dict[str, Any]:
+        """Wait for the next retraining run that a night woke, after `seen` earlier ones; nobody triggers it here."""
         dag_id = f"retrain_{self.use_case.name}"
         deadline = time.monotonic() + _WAKE_SECONDS
-        while not (run_ids := self._woken_runs(dag_id)):
+        while len(run_ids := self._woken_runs(dag_id)) <= seen:
             if time.monotonic() > deadline:
                 raise NightloopError(
                     Fault(
@@ -58,7 +58,9 @@ class Scheduler:
                 )
             on_progress("waiting for the scheduler to start it")
             time.sleep(0.5)
-        return self.api.wait(dag_id, max(run_ids), on_progress)
+        return self.api.wait(dag_id, run_ids[seen], on_progress)
 
     def _woken_runs(self, dag_id: str) -> list[str]:
-        return [run["dag_run_id"] for run in self.api.runs(dag_id) if run["run_type"] == "asset_triggered"]
+        """Return the ids of the runs that an asset event started, the oldest first."""
+        runs = sorted(self.api.runs(dag_id), key=lambda run: str(run["run_after"]))
+        return [run["dag_run_id"] for run in runs if run["run_type"] == "asset_triggered"]

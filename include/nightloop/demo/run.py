@@ -42,7 +42,7 @@ def run_demo(settings: Settings, console: Console, *, stays_up: bool) -> int:
         NightloopError: the state folder holds something that no demo put there.
     """
     _start_over(settings.home)
-    os.environ.update({**SMALL_NIGHTS, **os.environ, **TELEMETRY_OFF, "NIGHTLOOP_NIGHTS_END": _NIGHTS_END})
+    prepare_environment()
     progress = Progress(console)
     document: dict[str, Any] = {"closed": False, "use_cases": {}}
     stack = Stack(settings, are_dags_paused=True)
@@ -62,6 +62,11 @@ def run_demo(settings: Settings, console: Console, *, stays_up: bool) -> int:
     finally:
         stack.stop()
     return EXIT_OK if document["closed"] else EXIT_INPUT
+
+
+def prepare_environment() -> None:
+    """Set what the demo's stack runs with; what the user has set for the engine stays."""
+    os.environ.update({**SMALL_NIGHTS, **os.environ, **TELEMETRY_OFF, "NIGHTLOOP_NIGHTS_END": _NIGHTS_END})
 
 
 def _tell(settings: Settings, stack: Stack, progress: Progress, document: dict[str, Any]) -> None:

@@ -52,9 +52,7 @@ def stated_conf() -> Mapping[str, str]:
     Raises:
         NightloopError: an entry is no `key=value`.
     """
-    entries = [entry.partition("=") for entry in shlex.split(os.environ.get(CONF_VARIABLE, ""))]
-    if wrong := [
-        f"{key}{equals}{value}" for key, equals, value in entries if not equals or not key.startswith("spark.")
-    ]:
+    entries = shlex.split(os.environ.get(CONF_VARIABLE, ""))
+    if wrong := [entry for entry in entries if not entry.startswith("spark.") or "=" not in entry]:
         raise NightloopError(Fault(CONF_VARIABLE, "spark.<key>=<value>, apart by blanks", ", ".join(wrong)))
-    return {key: value for key, _, value in entries}
+    return dict(entry.split("=", 1) for entry in entries)

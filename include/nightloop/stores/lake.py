@@ -109,7 +109,7 @@ class Lake:
 
     def holds(self, ref: DatasetRef, replay: Replay) -> bool:
         """Tell whether the table has rows for a night of the replay."""
-        stored = LakeFiles(_address(self.root)).nights(ref, replay.variant)
+        stored = LakeFiles(self.root).nights(ref, replay.variant)
         return any(format_night(night) in stored for night in replay.nights)
 
     def stage(self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int) -> DataFrame:
@@ -217,9 +217,7 @@ class Lake:
 
     def _verify(self, ref: DatasetRef, replay: Replay, token: int) -> int:
         """Return the version of our own commit: Delta skips the write of a lower token without a word."""
-        from deltalake import DeltaTable
-
-        table = DeltaTable(_address(self.path(ref)))
+        table = LakeFiles(self.root).table(ref)
         committed = table.transaction_version(_transaction_id(ref, replay))
         if committed != token:
             raise FencedError(
@@ -250,15 +248,11 @@ class Lake:
         boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/").delete()
 
 
-def _address(path: str) -> str:
-    """Return a path as delta-rs writes it."""
-    return path.replace("s3a://", "s3://")
-
-
 def _check_rows(rows: int, expected: int | None, where: str) -> None:
-    if rows < (1 if expected is None else expected):
+    least = 1 if expected is None else expected
+    if rows < least:
         remedy = "an empty frame would delete the nights; look at the job's input"
-        raise NightloopError(Fault(where, f"at least {expected or 1} rows", f"{rows}", remedy))
+        raise NightloopError(Fault(where, f"at least {least} rows", f"{rows}", remedy))
     if expected is not None and rows > expected:
         raise NightloopError(Fault(where, f"at most {expected} rows", f"{rows}", "the query returns a row twice"))
 

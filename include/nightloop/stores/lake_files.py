@@ -33,12 +33,20 @@ class LakeFiles:
     """The lake below one root, a path or an address of an object store."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        self._root = root.replace("s3a://", "s3://")  # as delta-rs writes it
+
+    def table(self, ref: DatasetRef) -> DeltaTable:
+        """Return the newest version of a table.
+
+        Raises:
+            TableNotFoundError: there is no such table.
+        """
+        return DeltaTable(f"{self._root}/{ref.path}")
 
     def nights(self, ref: DatasetRef, variant: str) -> set[str]:
         """Return the nights for which a table holds rows; none where there is no such table."""
         try:
-            partitions = DeltaTable(f"{self._root}/{ref.path}").partitions()
+            partitions = self.table(ref).partitions()
         except TableNotFoundError:
             return set()
         return {str(partition["night"]) for partition in partitions if partition["variant"] == variant}
@@ -50,7 +58,7 @@ class LakeFiles:
             NightloopError: there is no such table.
         """
         try:
-            table = DeltaTable(f"{self._root}/{ref.path}")
+            table = self.table(ref)
         except TableNotFoundError:
             remedy = "run the job that writes it first"
             raise NightloopError(Fault(f"lake table {ref}", "a Delta table", "none", remedy)) from None
