@@ -19,6 +19,7 @@ def compact_lake(job: JobContext) -> JobResult:
     retention_hours = float(job.options.get("retention_hours", "168"))
     max_small_files = int(job.options.get("max_small_files", "8"))
     counts, failures = {"compacted": 0, "vacuumed": 0}, {}
+    job.lake.claim()
     with job.phase("staging"):
         counts["stages_dropped"] = drop_stages(job.lake, job.ledger)
     for ref in job.lake.tables():

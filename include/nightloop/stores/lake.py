@@ -19,6 +19,7 @@ from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, FencedError, NightloopError, TransientError
 from nightloop.run import MAIN_VARIANT, Replay, format_night
 from nightloop.stores.lake_files import LakeFiles
+from nightloop.stores.lake_writer import claim_lake
 
 log = logging.getLogger("nightloop.lake")
 
@@ -122,6 +123,15 @@ class Lake:
         """Remove what `stage` wrote; harmless when there is nothing."""
         self._remove(self._stage_path(ref, replay, token))
 
+    def claim(self) -> None:
+        """Be the writer of the lake; of a local one there is one at a time.
+
+        Raises:
+            NightloopError: another Spark driver writes it.
+        """
+        if self.is_local:
+            claim_lake(self.spark, Path(self.root))
+
     def publish(
         self,
         frame: DataFrame,
@@ -142,9 +152,10 @@ class Lake:
 
         Raises:
             NightloopError: the schema differs, or there are fewer rows than expected (an empty frame would delete the
-                nights), or more.
+                nights), or more; another Spark driver writes this lake.
             FencedError: a newer attempt has committed these nights; this attempt's write did not count.
         """
+        self.claim()
         fields = _checked_order(frame.schema, self._schema(ref), ref, may_add_columns=may_add_columns)
         rows = expected if is_counted and expected is not None else frame.count()
         _check_rows(rows, expected, f"publishing {ref} for {replay.run_key}")

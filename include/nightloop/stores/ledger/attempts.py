@@ -1,10 +1,11 @@
 """Attempts draw tokens; a newer attempt of a job over the same nights fences the older one. Nights close once."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, insert, select
+from sqlalchemy import and_, func, insert, select
 
 from nightloop.fault import Fault, FencedError
 from nightloop.run import MAIN_VARIANT, Replay, RunKey
@@ -17,7 +18,11 @@ class AttemptRecords(LedgerPart):
     """Tokens, fences and closed nights."""
 
     def draw_token(self, replay: Replay, job: str, attempt: str = "") -> int:
-        """Record a new attempt and return its token, higher than every token drawn before."""
+        """Record a new attempt and return its token, higher than every token drawn before.
+
+        Tokens follow the clock (milliseconds since 1970), so that a ledger restored from a backup draws higher ones
+        than those which the lost ledger drew and the lake remembers; a clock that was set back does not lower them.
+        """
         row = {
             "scope": replay.scope,
             "variant": replay.variant,
@@ -27,7 +32,10 @@ class AttemptRecords(LedgerPart):
             "attempt": attempt,
         }
         with writing(self._engine, "attempts") as connection:
-            return int(connection.scalar(insert(attempts).values(row).returning(attempts.c.token)) or 0)
+            drawn = connection.scalar(select(func.max(attempts.c.token))) or 0
+            token = max(drawn + 1, time.time_ns() // 1_000_000)
+            connection.execute(insert(attempts).values(token=token, **row))
+        return token
 
     def stale_tokens(self, replay: Replay, job: str, token: int) -> list[int]:
         """Return the tokens of earlier attempts of the job that share a night with this one."""
