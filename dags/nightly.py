@@ -3,9 +3,10 @@
 1. `wait_for_sources` waits, deferred, until every source has closed this night, at most until the deadline.
 2. `build_features` builds the spine and its as-of features.
 3. `score_batch` scores them with the champion of this night; `load_scores` publishes them to the warehouse.
-4. `measure_outcomes` measures the cohorts whose outcomes matured; `profile_partition` profiles features and scores.
-5. `decide_retraining` answers *nothing*, *investigate*, *wait* or *retrain*; `render_report` draws the evidence.
-6. `request_retraining` wakes the retraining DAG if a request is open. On quiet nights it alone is skipped.
+4. `wait_for_earlier_nights` puts the nights of a backfill in order, and passes at once otherwise.
+5. `measure_outcomes` measures the cohorts whose outcomes matured; `profile_partition` profiles features and scores.
+6. `decide_retraining` answers *nothing*, *investigate*, *wait* or *retrain*; `render_report` draws the evidence.
+7. `request_retraining` wakes the retraining DAG if a request is open. On quiet nights it alone is skipped.
 
 **When it fails**
 
@@ -30,9 +31,10 @@ from nightloop.use_case import UseCase
 from nightloop_airflow.forms import night_param, variant_param
 from nightloop_airflow.parsing import describe_dag, nights_end, title_of, use_cases_of
 from nightloop_airflow.run_key import describe_requests
-from nightloop_airflow.sensor import SourcesClosedSensor
+from nightloop_airflow.sensor import EarlierNightsSensor, SourcesClosedSensor
 from nightloop_airflow.tasks import default_args, request_asset, use_case_job
 
+_ORDER_POLL_SECONDS = 5
 IS_BACKFILL = "{{ 'true' if dag_run.run_type == 'backfill' else 'false' }}"
 
 
@@ -60,6 +62,12 @@ def build_nightly_dag(use_case: UseCase, sources: Mapping[str, Source]) -> DAG:
             timeout=deadline,
             doc_md=SourcesClosedSensor.__doc__,
         )
+        ordered = EarlierNightsSensor(
+            task_id="wait_for_earlier_nights",
+            poke_interval=_ORDER_POLL_SECONDS,
+            timeout=deadline,
+            doc_md=EarlierNightsSensor.__doc__,
+        )
         features = use_case_job("build_features", use_case)
         score = use_case_job("score_batch", use_case)
         load = use_case_job("load_scores", use_case)
@@ -70,6 +78,7 @@ def build_nightly_dag(use_case: UseCase, sources: Mapping[str, Source]) -> DAG:
         )
         report = use_case_job("render_report", use_case, trigger_rule=TriggerRule.NONE_FAILED)
         chain(wait, features, score, load, measure, decide)
+        chain(wait, ordered, [measure, profile])
         chain(features, profile)
         chain(score, profile, decide, report, request_retraining_task(use_case, decide.output))
     return dag

@@ -1,4 +1,4 @@
-"""Hold a night back until its sources have closed."""
+"""Hold a night back until its sources have closed, and its verdict until the nights before it have theirs."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -53,6 +53,25 @@ class SourcesClosedSensor(BaseSensorOperator):
                 "look at the runs of those source DAGs and clear this task once they have succeeded"
             )
         self.log.info("every source has closed its night")
+
+
+class EarlierNightsSensor(BaseSensorOperator):
+    """Succeed once no earlier night of this DAG is running: a decision reads what the nights before it have measured.
+
+    The schedule runs one night at a time, so this waits only in a backfill of several nights at once. A night that
+    failed holds nobody back: a missing night is no evidence.
+    """
+
+    ui_color = "#f3efe2"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(mode="reschedule", **kwargs)
+
+    def poke(self, context: Context) -> bool:
+        earlier = context["ti"].get_previous_dagrun(state="running")
+        if earlier is not None:
+            self.log.info("waiting for %s, an earlier night that is running", earlier.run_id)
+        return earlier is None
 
 
 def nights_of(sources: Mapping[str, Source], as_of: datetime) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
 
 from nightloop_airflow import sensor, trigger
-from nightloop_airflow.sensor import SourcesClosedSensor, nights_of
+from nightloop_airflow.sensor import EarlierNightsSensor, SourcesClosedSensor, nights_of
 from nightloop_airflow.trigger import NightsClosedTrigger
 
 AS_OF = datetime(2025, 1, 5, 2, tzinfo=UTC)
@@ -80,3 +80,22 @@ def test_trigger_fires(
         return await anext(NightsClosedTrigger(NIGHTS, deadline, 0.01).run())
 
     assert asyncio.run(first_event()).payload == expected
+
+
+@pytest.mark.parametrize(
+    ("earlier", "passes"),
+    [
+        pytest.param(None, True, id="no earlier night runs"),
+        pytest.param(SimpleNamespace(run_id="backfill__2025-01-04"), False, id="an earlier night runs"),
+    ],
+)
+def test_a_night_is_decided_after_the_earlier_ones_that_run(earlier: Any, *, passes: bool) -> None:
+    asked: list[str] = []
+
+    def find(state: str) -> Any:
+        asked.append(state)
+        return earlier
+
+    context: Any = {"ti": SimpleNamespace(get_previous_dagrun=find)}
+    assert EarlierNightsSensor(task_id="wait").poke(context) is passes
+    assert asked == ["running"]

@@ -1,7 +1,7 @@
 """A local lake has one writer at a time, and the next one takes over when it has ended."""
 
-import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from nightloop.engine.session import open_session
 from nightloop.fault import NightloopError
 from nightloop.run import Replay, format_night
 from nightloop.stores.lake import Lake
+from nightloop.stores.lake_files import LakeFiles
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -33,30 +34,26 @@ def publish(lake: Lake, number: int, token: int) -> None:
 def test_of_two_servers_only_one_writes_and_no_commit_is_lost(spark: "SparkSession", tmp_path: Path) -> None:
     """Both publish at once, again and again: one server's writes all stand, the other one's are all refused."""
     root = str(tmp_path / "lake")
-    with running_server(tmp_path / "other", memory_mb=1024) as other:
-        with open_session(other.remote, str(uuid.uuid4())) as second:
-            outcomes: dict[str, list[str]] = {"first": [], "second": []}
+    outcomes: dict[str, list[str]] = {"first": [], "second": []}
 
-            def write(name: str, session: "SparkSession", offset: int) -> None:
-                for number in range(PUBLISHED_EACH):
-                    try:
-                        publish(Lake(session, root), offset + number, 1 + number)
-                    except NightloopError as error:
-                        outcomes[name].append(str(error))
+    def write(name: str, session: "SparkSession", offset: int) -> None:
+        for number in range(PUBLISHED_EACH):
+            try:
+                publish(Lake(session, root), offset + number, 1 + number)
+            except NightloopError as error:
+                outcomes[name].append(str(error))
 
-            threads = [
-                threading.Thread(target=write, args=("first", spark, 0)),
-                threading.Thread(target=write, args=("second", second, PUBLISHED_EACH)),
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            refused = {name: len(errors) for name, errors in outcomes.items()}
-            assert sorted(refused.values()) == [0, PUBLISHED_EACH], outcomes
-            assert Lake(spark, root).read(REF).count() == PUBLISHED_EACH
-            loser = next(name for name, number in refused.items() if number)
-            assert "point SPARK_REMOTE to that server" in outcomes[loser][0]
+    with (
+        running_server(tmp_path / "other", memory_mb=1024) as other,
+        open_session(other.remote, str(uuid.uuid4())) as second,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        list(pool.map(write, ("first", "second"), (spark, second), (0, PUBLISHED_EACH)))
+    refused = {name: len(errors) for name, errors in outcomes.items()}
+    assert sorted(refused.values()) == [0, PUBLISHED_EACH], outcomes
+    assert LakeFiles(root).table(REF).to_pyarrow_table().num_rows == PUBLISHED_EACH
+    loser = next(name for name, number in refused.items() if number)
+    assert "point SPARK_REMOTE to that server" in outcomes[loser][0]
 
 
 def test_the_next_server_takes_over_when_the_writer_was_killed(spark: "SparkSession", tmp_path: Path) -> None:
