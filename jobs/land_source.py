@@ -18,6 +18,7 @@ def land_source(job: JobContext) -> JobResult:
     from pyspark.sql import functions as F
 
     from nightloop.etl.read import read_files
+    from nightloop.etl.unreadable import naming_unreadable
     from nightloop.privacy.treatment import key_id, treat_columns
     from nightloop.stores.keys import load_pii_key
 
@@ -28,7 +29,7 @@ def land_source(job: JobContext) -> JobResult:
         return _finish(job, load, {}, {})
 
     key = load_pii_key(job.settings.home) if source.pii else b""
-    with job.phase("read"):
+    with job.phase("read"), naming_unreadable(job.spark, load.files, replay.variant, source.read):
         rows = read_files(
             job.spark, load.files, replay.variant, source.read, lambda frame: treat_columns(frame, key, source.pii)
         )

@@ -77,7 +77,7 @@ class Loop:
         """Run one job in this process and return its result."""
         result = self.home / "result"
         result.unlink(missing_ok=True)
-        with _environment(self.environment):
+        with job_environment(self.environment):
             code = importlib.import_module(f"jobs.{job}").main(
                 self.arguments(result, scope, kind, as_of, first, options)
             )
@@ -169,7 +169,7 @@ class Loop:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def job_environment(values: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

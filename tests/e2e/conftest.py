@@ -1,12 +1,9 @@
 """A Spark server that tests may kill, one simulated world, and folders of the use case."""
 
 import os
-import secrets
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nightloop.engine.server import SMALL_NIGHTS, TOKEN_VARIABLE, ConnectServer, find_free_port
 from nightloop.engine.session import open_session
 from nightloop.folders import load_use_case
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
+from tests.killable import KillableServer, killable_server
 from tests.loop import Loop
 
 SCOPE = "taxi_duration"
@@ -38,42 +35,6 @@ FAULTS = FaultParams(
     late=0.03,
     late_every=3,
 )
-_READY_SECONDS = 240
-
-
-@dataclass
-class KillableServer:
-    """A Spark Connect server that comes back on the same port with the same token."""
-
-    server: ConnectServer
-    process: "subprocess.Popen[bytes] | None" = None
-
-    @property
-    def remote(self) -> str:
-        return self.server.remote
-
-    def start(self) -> None:
-        self.server.folder.mkdir(parents=True, exist_ok=True)
-        with (self.server.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.server.command(),
-                env=dict(self.server.environment()),
-                cwd=self.server.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self.server.is_ready():
-            assert self.process.poll() is None, "the Spark server ended; see its server.log"
-            assert time.monotonic() < deadline, "the Spark server took too long to answer"
-            time.sleep(0.1)
-
-    def end(self, number: int = signal.SIGKILL) -> None:
-        assert self.process is not None
-        os.killpg(self.process.pid, number)
-        self.process.wait(60)
 
 
 @dataclass
@@ -99,15 +60,8 @@ class World:
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]:
-    token = os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(24))
-    os.environ.update({**SMALL_NIGHTS, **os.environ})
-    home = tmp_path_factory.mktemp("e2e-engine")
-    killable = KillableServer(ConnectServer(home, token, find_free_port(), memory_mb=1536))
-    killable.start()
-    try:
-        yield killable
-    finally:
-        killable.end(signal.SIGTERM)
+    with killable_server(tmp_path_factory.mktemp("e2e-engine")) as server:
+        yield server
 
 
 @pytest.fixture(scope="package")

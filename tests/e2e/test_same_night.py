@@ -19,7 +19,8 @@ from nightloop.run import EXIT_TRANSIENT, MAIN_VARIANT, format_night
 from nightloop.stores.ledger import Ledger
 from tests.e2e import slow_writer
 from tests.e2e.compare import Content, assert_equal, read_night
-from tests.e2e.conftest import NIGHTS, SCOPE, TRAINED, KillableServer, World
+from tests.e2e.conftest import NIGHTS, SCOPE, TRAINED, World
+from tests.killable import KillableServer
 from tests.loop import Loop
 
 pytestmark = [

@@ -19,10 +19,10 @@ from nightloop.stores.lake_files import LakeFiles
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 NIGHT = datetime(2025, 1, 1, tzinfo=UTC)
 REF = DatasetRef("clean", "loans")
-PUBLISHED_EACH = 12
+PUBLISHED_EACH = 6
 
 
 def publish(lake: Lake, number: int, token: int) -> None:

@@ -1,0 +1,2 @@
+SELECT visit_id, paid_at, amount
+FROM raw

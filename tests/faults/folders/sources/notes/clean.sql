@@ -1,0 +1,2 @@
+SELECT note_id, stars
+FROM raw

@@ -1,0 +1,2 @@
+SELECT table_id, seats, since
+FROM raw
