@@ -16,6 +16,7 @@ from nightloop.engine.profile import find_jars
 from nightloop.settings import CHECKOUT, Settings
 from nightloop.setup import horovod, jars, system
 from nightloop.stack import find_stack
+from nightloop.stores.lake_damage import examine_lake
 
 _MIN_FREE_GB = 2
 _MIN_MEMORY_GB = 6
@@ -43,6 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
         _look_at_versions,
         lambda: _look_at_machine(settings.home),
         lambda: _look_at_ports(settings.home),
+        lambda: _look_at_lake(settings.lake),
     )
     return [finding for look in looks for finding in look()]
 
@@ -111,6 +113,16 @@ def _look_at_machine(home: Path) -> list[Finding]:
             "disk", f"{free_gb:.0f} GB free at {place}", free_gb >= _MIN_FREE_GB, "set NIGHTLOOP_HOME to a larger disk"
         ),
     ]
+
+
+def _look_at_lake(root: str) -> list[Finding]:
+    if "://" in root or not Path(root).is_dir():
+        return []
+    faults = examine_lake(Path(root))
+    damaged = [
+        Finding(fault.where, f"{fault.found}; expected {fault.expected}", False, fault.remedy) for fault in faults
+    ]
+    return damaged or [Finding("lake", f"no table of {root} is damaged")]
 
 
 def _look_at_ports(home: Path) -> list[Finding]:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nightloop.dataset import DatasetRef
+from nightloop.ending import explain_ending
 from nightloop.fault import Fault, FencedError, NightloopError, TransientError
 from nightloop.folders import load_source, load_use_case
 from nightloop.run import (
     EXIT_FENCED,
     EXIT_INPUT,
-    EXIT_INTERNAL,
     EXIT_OK,
     EXIT_SKIPPED,
     EXIT_TRANSIENT,
@@ -49,16 +49,6 @@ if TYPE_CHECKING:
     from nightloop.stores.warehouse import Warehouse
 
 log = logging.getLogger("nightloop.job")
-_LOST_SESSION = (
-    "UNAVAILABLE",
-    "SESSION_CLOSED",
-    "SESSION_CHANGED",
-    "SESSION_NOT_FOUND",
-    "OPERATION_NOT_FOUND",
-    "NO_ACTIVE_SESSION",
-    "Connection refused",
-    "database is locked",
-)
 _PARENT_POLL_SECONDS = 1.0
 
 
@@ -274,14 +264,10 @@ def _attempt(body: Callable[[JobContext], JobResult], context: JobContext) -> tu
         return EXIT_TRANSIENT, None
     except Exception as error:  # noqa: BLE001 - the process boundary: the traceback is printed and an exit code returned
         traceback.print_exc(file=sys.stdout)
-        return (EXIT_TRANSIENT if _is_transient(error) else EXIT_INTERNAL), None
+        return explain_ending(error, context.settings.lake), None
     finally:
         context.close()
     return EXIT_OK, result
-
-
-def _is_transient(error: BaseException) -> bool:
-    return any(mark in f"{type(error).__name__} {error}" for mark in _LOST_SESSION)
 
 
 def _summary(result: JobResult) -> str:

@@ -115,6 +115,7 @@ class Lake:
 
     def stage(self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int) -> DataFrame:
         """Write the frame beside the tables and return it read back: it is computed once, whatever is asked of it."""
+        self.claim()
         path = self._stage_path(ref, replay, token)
         frame.write.mode("overwrite").parquet(path)
         return self.spark.read.schema(_nullable(frame.schema)).parquet(path)

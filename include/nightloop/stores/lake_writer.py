@@ -43,7 +43,8 @@ def claim_lake(spark: "SparkSession", root: Path) -> None:
     """Make the session's Spark driver the writer of a local lake; nothing happens where it is that already.
 
     Raises:
-        NightloopError: another driver writes the lake and has not ended, or nobody can tell whether it has.
+        NightloopError: another driver writes the lake and has not ended, or nobody can tell whether it has; the folder
+            cannot be written.
     """
     application = str(spark.conf.get("spark.app.id"))
     with _locked(root / ".writer.lock"):
@@ -70,8 +71,15 @@ def _start_of(pid: int) -> float | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a")
+    except OSError as error:
+        remedy = "mount it for writing, or give this user the right to"
+        raise NightloopError(
+            Fault(f"lake {path.parent}", "a folder to write to", f"{error.strerror}", remedy)
+        ) from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -1,0 +1,95 @@
+"""A full or read-only disk: a clear error, nothing half-published, and the rerun after the repair is equal."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nightloop.run import EXIT_OK
+from tests.e2e.compare import assert_equal, read_night
+from tests.faults.restaurant import NIGHTS, Restaurant
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.filterwarnings("error:::(nightloop|jobs)"),
+]
+NIGHT = NIGHTS[1]
+SIZE = "48m"
+
+
+def _can_mount(folder: Path) -> bool:
+    if os.geteuid() != 0:
+        return False
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False, capture_output=True
+    )
+    if mounted.returncode == 0:
+        subprocess.run(["umount", folder], check=True)
+    return mounted.returncode == 0
+
+
+@pytest.fixture
+def small_disk(restaurant: Restaurant, tmp_path: Path) -> Iterator[Restaurant]:
+    """The restaurant's whole state on a file system of a few megabytes, one night old."""
+    home = restaurant.loop.home
+    if not _can_mount(tmp_path):
+        pytest.skip("mounting a small file system needs root")
+    moved = tmp_path / "state"
+    home.rename(moved)
+    home.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", home], check=True)
+    try:
+        shutil.copytree(moved, home, dirs_exist_ok=True)
+        restaurant.land_nights(NIGHTS[:2])
+        restaurant.take_in(NIGHTS[0])
+        yield restaurant
+    finally:
+        subprocess.run(["umount", "--lazy", home], check=True)
+
+
+def test_a_full_disk(small_disk: Restaurant) -> None:
+    before = read_night(small_disk.loop, NIGHTS[0])
+    blocks = [_fill(small_disk.loop.home)]
+    for job in ("land_source", "clean_source"):
+        code, said = small_disk.attempt(job, "visits", NIGHT)
+        assert code != EXIT_OK, f"{job} ran on a full disk"
+        assert any(mark in said for mark in ("No space left", "disk is full", "disk I/O error")), said[-3000:]
+        assert "free some space" in said
+        blocks.pop().unlink()
+        assert small_disk.attempt(job, "visits", NIGHT)[0] == EXIT_OK
+        blocks.append(_fill(small_disk.loop.home))
+    blocks.pop().unlink()
+    assert_equal(before, read_night(small_disk.loop, NIGHTS[0]), "the night before the disk was full")
+    after = read_night(small_disk.loop, NIGHT)
+    small_disk.take_in(NIGHT)
+    assert_equal(after, read_night(small_disk.loop, NIGHT), "a night whose disk had been full")
+
+
+def test_a_disk_that_nobody_may_write(small_disk: Restaurant) -> None:
+    home = small_disk.loop.home
+    lake = home / "lake"
+    subprocess.run(["mount", "--bind", lake, lake], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", lake], check=True)
+    try:
+        code, said = small_disk.attempt("land_source", "visits", NIGHT)
+        assert code != EXIT_OK
+        assert "Read-only file system" in said, said[-3000:]
+    finally:
+        subprocess.run(["umount", lake], check=True)
+    assert small_disk.take_in(NIGHT)["good"] > 0
+
+
+def _fill(folder: Path) -> Path:
+    """Leave nothing free on the folder's file system."""
+    block = folder / "block"
+    with block.open("wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(b"\0" * 65_536)
+        except OSError:
+            pass
+    return block
