@@ -8,7 +8,7 @@ from nightloop.run import EXIT_INPUT, EXIT_INTERNAL, EXIT_TRANSIENT
 
 log = logging.getLogger("nightloop.job")
 
-_NO_SPACE = ("No space left on device", "database or disk is full")
+_NO_SPACE = ("No space left on device", "database or disk is full", "disk I/O error")
 _LOST = (
     "UNAVAILABLE",
     "SESSION_CLOSED",
@@ -20,7 +20,7 @@ _LOST = (
     "database is locked",
 )
 _REMEDIES = {
-    _NO_SPACE: "a disk is full: free some space where the state folder and Spark's scratch folder lie",
+    _NO_SPACE: "a disk is full or failing: free some space where the state folder and Spark's scratch folder lie",
     _LOST: (
         "the Spark server or a database was lost on the way; another attempt is worth while. If the server ends again "
         "and again, see the end of its log: where memory ran out, raise NIGHTLOOP_SPARK_MEMORY_MB"
