@@ -1,15 +1,16 @@
 """The typed form of `sources/<name>/`: ingested and cleaned once, whoever reads it."""
 
 from datetime import date
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nightloop.asof.params import LookbackDays
 from nightloop.etl.params import Column, FileFormat, KnownAt, ReadParams
 from nightloop.privacy.params import PiiTreatment
 from nightloop.quality.params import Budget, Suite
 
-Name = str
+ColumnName = Annotated[str, Field(pattern=r"^[^`\"';\\\x00-\x1f]{1,255}$")]  # no quote, no end of a statement
 
 
 class Source(BaseModel):
@@ -24,9 +25,9 @@ class Source(BaseModel):
     start: date = Field(description="first day on which the schedule ticks")
     uri: str = Field(description="folder of the files; a relative one lies below the landing zone")
     format: FileFormat
-    columns: dict[str, Column] = Field(min_length=1)
+    columns: dict[ColumnName, Column] = Field(min_length=1)
     ignored_columns: tuple[str, ...] = ()
-    keys: tuple[str, ...] = Field(min_length=1, description="columns of the clean table that name one record")
+    keys: tuple[ColumnName, ...] = Field(min_length=1, description="columns of the clean table that name one record")
     known_at: KnownAt = KnownAt()
     event_time: str = Field(default="known_at", description="column of the clean table: when the event happened")
     tombstone: str | None = Field(default=None, description="SQL condition on the clean table: deletes its record")
@@ -35,6 +36,13 @@ class Source(BaseModel):
     budget: Budget = Budget()
     clean_sql: str = Field(exclude=True, description="text of clean.sql: one SELECT over the view `raw`")
     suite: Suite = Field(exclude=True)
+
+    @field_validator("uri")
+    @classmethod
+    def _stays_below(cls, uri: str) -> str:
+        if ".." in uri.split("/"):
+            raise ValueError("a folder below the landing zone, or a whole address, without a part `..`")
+        return uri
 
     @property
     def read(self) -> ReadParams:
