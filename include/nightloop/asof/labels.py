@@ -65,6 +65,7 @@ def build_labels(
     sql: str,
     params: LabelParams,
     entity: Sequence[str],
+    first_decision: datetime | None,
 ) -> DataFrame:
     """Return one row per decision of the cohorts, in the layout of `labels/<use case>`.
 
@@ -73,6 +74,7 @@ def build_labels(
 
     label.sql sees `spine` and of each source `<source>_after`: events in (decision_time, decision_time + horizon] as
     they were known at maturity. `spine` is `build_spine` of the cohorts' nights, staged; others' rows are left out.
+    `first_decision` is the earliest of the spine, from which the sources' lookback is counted.
 
     Raises:
         NightloopError: the query is wrong, or lacks `row_id` or `label`.
@@ -81,7 +83,7 @@ def build_labels(
     decided = matured.select(*(name for name in spine.columns if name not in {"night", "variant"}))
     views = {"spine": decided}
     for name, source in sources.items():
-        views[f"{name}_after"] = _select_after(matured, cohorts, source, params)
+        views[f"{name}_after"] = _select_after(matured, cohorts, source, params, first_decision)
     found = run_sql(sql, views, "label.sql")
     missing = [name for name in ("row_id", "label") if name not in found.columns]
     if missing:
@@ -107,7 +109,13 @@ def _mature(spine: DataFrame, cohorts: Sequence[Cohort]) -> DataFrame:
     return spine.join(F.broadcast(maturities), "night")
 
 
-def _select_after(matured: DataFrame, cohorts: Sequence[Cohort], source: AsofSource, params: LabelParams) -> DataFrame:
+def _select_after(
+    matured: DataFrame,
+    cohorts: Sequence[Cohort],
+    source: AsofSource,
+    params: LabelParams,
+    first_decision: datetime | None,
+) -> DataFrame:
     """Return the events after each decision, as known when its cohort matured."""
     keys = {right: f"_key_{right}" for right in source.view.join.values()}
     needed = matured.select(
@@ -116,8 +124,9 @@ def _select_after(matured: DataFrame, cohorts: Sequence[Cohort], source: AsofSou
         F.col(_MATURES),
         *(F.col(right).alias(key) for right, key in keys.items()),
     )
-    first, last = min(cohort.as_of for cohort in cohorts), max(cohort.matures_at for cohort in cohorts)
-    bounds = Bounds(_MATURES, _MATURES, "_decided", first, last)
+    first = min(cohort.as_of for cohort in cohorts)
+    last = max(cohort.matures_at for cohort in cohorts)
+    bounds = Bounds(_MATURES, _MATURES, "_decided", min(first, first_decision or first), last)
     maturities = {cohort.matures_at for cohort in cohorts}
     cutoff = Cutoff(last, last) if len(maturities) == 1 else None
     join = {left: keys[right] for left, right in source.view.join.items()}
