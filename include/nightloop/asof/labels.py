@@ -14,7 +14,7 @@ from nightloop.asof.visible import AsofSource, Bounds, Cutoff, clean_columns, sc
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import format_night
 
-_MATURES = "_matures_at"
+_MATURES, _MATURED = "_matures_at", "_matured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,14 @@ def build_labels(
         F.col("night").alias("cohort"),
         "label",
         F.coalesce("is_observed", F.lit(False)).alias("is_observed"),
-        F.date_format(_MATURES, "yyyyMMdd'T'HHmm'Z'").alias("night"),
+        F.col(_MATURED).alias("night"),
         "variant",
     )
 
 
 def _mature(spine: DataFrame, cohorts: Sequence[Cohort]) -> DataFrame:
-    pairs = [(format_night(cohort.as_of), cohort.matures_at) for cohort in cohorts]
-    maturities = spine.sparkSession.createDataFrame(pairs, f"night string, {_MATURES} timestamp")
+    rows = [(format_night(cohort.as_of), cohort.matures_at, format_night(cohort.matures_at)) for cohort in cohorts]
+    maturities = spine.sparkSession.createDataFrame(rows, f"night string, {_MATURES} timestamp, {_MATURED} string")
     return spine.join(F.broadcast(maturities), "night")
 
 
@@ -121,12 +121,13 @@ def _select_after(
     needed = matured.select(
         "row_id",
         F.col("decision_time").alias("_decided"),
-        F.col(_MATURES),
+        _MATURES,
+        _MATURED,
         *(F.col(right).alias(key) for right, key in keys.items()),
     )
     first = min(cohort.as_of for cohort in cohorts)
     last = max(cohort.matures_at for cohort in cohorts)
-    bounds = Bounds(_MATURES, _MATURES, "_decided", min(first, first_decision or first), last)
+    bounds = Bounds(_MATURES, _MATURED, "_decided", min(first, first_decision or first), last)
     maturities = {cohort.matures_at for cohort in cohorts}
     cutoff = Cutoff(last, last) if len(maturities) == 1 else None
     join = {left: keys[right] for left, right in source.view.join.items()}

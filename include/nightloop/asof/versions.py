@@ -7,8 +7,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 _ORDER = ("known_at", "night", "_file", "_row")
-_EVER = "TIMESTAMP '1900-01-01 00:00:00'"
 _NEVER = "TIMESTAMP '9999-01-01 00:00:00'"
+_FIRST_NIGHT, _NO_NIGHT = "", "9"  # before and after every name of a night
 _SPAN = ("_loaded", "_until_loaded", "_next_known", "_next_loaded")
 
 
@@ -19,7 +19,7 @@ def last_versions(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
 
 
 def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
-    """Add the span in which each version is the last one, as `is_last_at` reads it; needs `known_at` and `_loaded`.
+    """Add the span in which each version is the last one, as `is_last_at` reads it; `_loaded` names a night.
 
     A version is succeeded where a later one is both known and loaded. Mostly each is loaded no earlier than those
     before it; then the next one alone decides. One that overtook, because a record known earlier was loaded after it
@@ -30,15 +30,13 @@ def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
     earlier = order.rowsBetween(Window.unboundedPreceding, -1)
     ordered = rows.withColumns(
         {
-            "_place": F.struct(*_ORDER),
             "_next_known": F.lead("known_at").over(order),
             "_next_loaded": F.lead("_loaded").over(order),
             "_overtakes": F.col("_loaded") < F.max("_loaded").over(earlier),
         }
     )
-    version = F.struct(
-        F.col("_place").alias("place"), F.col("known_at").alias("known"), F.col("_loaded").alias("loaded")
-    )
+    place = F.struct(*_ORDER).alias("place")
+    version = F.struct(place, F.col("known_at").alias("known"), F.col("_loaded").alias("loaded"))
     overtaking = F.collect_list(F.when(F.col("_overtakes"), version)).over(record)
     spans = F.when(F.size("_overtaking") == 0, F.array(_plain_span())).otherwise(_split_span())
     kept = [name for name in rows.columns if name != "_loaded"]
@@ -53,16 +51,13 @@ def is_last_at(known: Column, loaded: Column) -> Column:
 
 
 def _plain_span() -> Column:
-    never = F.expr(_NEVER)
-    return _span(F.col("_loaded"), never, F.coalesce("_next_known", never), F.coalesce("_next_loaded", never))
+    never, no_night = F.expr(_NEVER), F.lit(_NO_NIGHT)
+    return _span(F.col("_loaded"), no_night, F.coalesce("_next_known", never), F.coalesce("_next_loaded", no_night))
 
 
 def _split_span() -> Column:
-    never, next_one = (
-        F.expr(_NEVER),
-        F.struct(F.col("_next_known").alias("known"), F.col("_next_loaded").alias("loaded")),
-    )
-    later = F.filter("_overtaking", lambda one: one["place"] > F.col("_place"))
+    next_one = F.struct(F.col("_next_known").alias("known"), F.col("_next_loaded").alias("loaded"))
+    later = F.filter("_overtaking", lambda one: one["place"] > F.struct(*_ORDER))
     others = F.transform(later, lambda one: F.struct(one["known"].alias("known"), one["loaded"].alias("loaded")))
     successors = F.filter(F.array_prepend(others, next_one), lambda one: one["known"].isNotNull())
     loaded = F.transform(successors, lambda one: F.greatest(one["loaded"], F.col("_loaded")))
@@ -71,7 +66,8 @@ def _split_span() -> Column:
     def span_from(mark: Column, index: Column) -> Column:
         taking_over = F.filter(successors, lambda one: one["loaded"] <= mark)
         known = F.array_min(F.transform(taking_over, lambda one: one["known"]))
-        return _span(mark, F.coalesce(F.get(marks, index + 1), never), F.coalesce(known, never), F.expr(_EVER))
+        until = F.coalesce(F.get(marks, index + 1), F.lit(_NO_NIGHT))
+        return _span(mark, until, F.coalesce(known, F.expr(_NEVER)), F.lit(_FIRST_NIGHT))
 
     return F.transform(marks, span_from)
 

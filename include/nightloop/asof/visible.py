@@ -7,7 +7,7 @@ run before the source did, could not have seen.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import and_
 
@@ -19,7 +19,6 @@ from nightloop.asof.versions import add_spans, is_last_at, last_versions
 from nightloop.run import format_night
 
 NIGHT_PATTERN = "yyyyMMdd'T'HHmmX"
-_EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(days=32)
 _PARTITION = ("night", "variant", "_file", "_row")
 
@@ -55,7 +54,10 @@ class Cutoff:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Names of the spine's columns that bound what a row may see, and the span of them, which prunes partitions."""
+    """Names of the spine's columns that bound what a row may see, and the span of them, which prunes partitions.
+
+    `loaded` is the name of a night: names sort as nights do, and cost nothing to compare.
+    """
 
     known: str
     loaded: str
@@ -75,7 +77,7 @@ def scope_source(
     view = source.view
     rows = _known_rows(source, bounds)
     if cutoff is not None:
-        is_visible = (F.col("known_at") <= F.lit(cutoff.known)) & (F.col("_loaded") <= F.lit(cutoff.loaded))
+        is_visible = (F.col("known_at") <= F.lit(cutoff.known)) & (F.col("_loaded") <= format_night(cutoff.loaded))
         versions = last_versions(rows.where(is_visible), view.record_keys)
         conditions = []
     else:
@@ -97,7 +99,7 @@ def select_new(source: AsofSource, nights: Sequence[Night]) -> DataFrame:
     """Return what each night learned first: per record and night the last of its versions, with `as_of`."""
     view = source.view
     first, last = min(night.previous_as_of for night in nights), max(night.as_of for night in nights)
-    visible_from = F.greatest("known_at", "_loaded")
+    visible_from = F.greatest("known_at", F.try_to_timestamp("_loaded", F.lit(NIGHT_PATTERN)))
     span = Bounds("as_of", "as_of", "as_of", first, last)
     rows = _known_rows(source, span, is_lookback_ignored=True).withColumn("_from", visible_from)
     fresh = rows.where((F.col("_from") > F.lit(first)) & (F.col("_from") <= F.lit(last)))
@@ -123,14 +125,14 @@ def clean_columns(rows: DataFrame) -> list[str]:
 
 
 def _known_rows(source: AsofSource, bounds: Bounds, *, is_lookback_ignored: bool = False) -> DataFrame:
-    """Add `_loaded` and leave out the partitions that no row of the spine can see."""
-    rows, night = source.rows, F.to_timestamp("night", NIGHT_PATTERN)
+    """Add `_loaded`, the name of a night, and leave out the partitions that no row of the spine can see."""
+    rows = source.rows
     lookback: LookbackDays = 0 if is_lookback_ignored else source.view.lookback_days
     if lookback != "unbounded":
         rows = rows.where(F.col("night") >= format_night(bounds.first - timedelta(days=lookback) - _SLACK))
     if source.opened is None:
-        return rows.where(F.col("night") <= format_night(bounds.last)).withColumn("_loaded", night)
+        return rows.where(F.col("night") <= format_night(bounds.last)).withColumn("_loaded", F.col("night"))
     opened = rows.sparkSession.createDataFrame([*source.opened.items()], "night string, _opened timestamp")
     is_history = (F.col("known_by") == "declared") & (F.col("known_at") <= F.col("_opened"))
-    loaded = F.when(is_history, F.lit(_EPOCH)).otherwise(night)
+    loaded = F.when(is_history, F.lit("")).otherwise(F.col("night"))
     return rows.join(F.broadcast(opened), "night", "left").withColumn("_loaded", loaded).drop("_opened")

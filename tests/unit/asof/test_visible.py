@@ -37,10 +37,10 @@ def _see(
     view = SourceView(name="loans", record_keys=("loan",), join={"loan": "_loan"})
     source = AsofSource(view, spark.createDataFrame(rows, SCHEMA), opened)
     spine = spark.createDataFrame(
-        [(number, 1, *decision) for number, decision in enumerate(decisions)],
-        "number int, _loan int, _decided timestamp, _as_of timestamp",
+        [(number, 1, decided, format_night(as_of)) for number, (decided, as_of) in enumerate(decisions)],
+        "number int, _loan int, _decided timestamp, _night string",
     )
-    bounds = Bounds("_decided", "_as_of", "_decided", min(decisions)[0], TICKS[-1])
+    bounds = Bounds("_decided", "_night", "_decided", min(decisions)[0], TICKS[-1])
     seen = {row["number"]: row["value"] for row in scope_source(source, spine, bounds, view.join).collect()}
     return [seen.get(number, "nothing") for number in range(len(decisions))]
 
