@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from nightloop.asof.features import build_features
 from nightloop.asof.params import SourceView
+from nightloop.asof.proof import delete_future
 from nightloop.asof.spine import build_spine, check_spine
 from nightloop.asof.visible import AsofSource, Night
 from nightloop.etl.header import FileSchema
@@ -48,6 +49,10 @@ WEATHER = ReadParams(
     known_at=KnownAt(by="column", column="day", truncated_to="month"),
 )
 
+OPENED = {
+    format_night(night): before for night, before in zip(FORECAST_NIGHTS, (FIRST, *FORECAST_NIGHTS), strict=False)
+}
+
 Found = Mapping[tuple[int, int], tuple[Any, ...]]
 
 
@@ -80,6 +85,7 @@ def test_features_of_random_histories(
         alone = _build({name: _delete_future(rows, night) for name, rows in sources.items()}, [night], lookback)
         own = {_name(each): bulk[_name(each)] for each in histories.decisions if each.as_of == night}
         _assert_equal(alone, own, histories, f"in bulk, and alone in the night {night:%F}")
+        _assert_past(sources["weather"], night)
 
 
 def _assert_equal(found: Found, expected: Found, histories: Histories, where: str) -> None:
@@ -88,6 +94,18 @@ def _assert_equal(found: Found, expected: Found, histories: Histories, where: st
     if differing:
         lines = [f"decision {name}: {found[name]}, expected {expected[name]}" for name in differing[:5]]
         pytest.fail("\n".join([f"{len(differing)} differ, {where}", *lines, histories.of_history(differing[0][0])]))
+
+
+def _assert_past(rows: "DataFrame", night: datetime) -> None:
+    """Pass if the proof's idea of what a night could know is that of the histories."""
+    ticks = (FIRST, *FORECAST_NIGHTS, FORECAST_NIGHTS[-1] + STEP)
+    last_tick, next_tick = max(tick for tick in ticks if tick <= night), min(tick for tick in ticks if tick > night)
+    view = SourceView(name="weather", record_keys=KEYS["weather"], join=JOINS["weather"])
+    past = delete_future(AsofSource(view, rows, OPENED), night, last_tick, next_tick).rows
+    found, expected = (
+        sorted((row["_file"], row["_row"]) for row in frame.collect()) for frame in (past, _delete_future(rows, night))
+    )
+    assert found == expected
 
 
 def _name(decision: Decision) -> tuple[int, int]:
@@ -115,9 +133,6 @@ def _merge_asof(histories: Histories, lookback: Mapping[str, int]) -> dict[tuple
 
 
 def _build(sources: Mapping[str, "DataFrame"], nights: list[datetime], lookback: Mapping[str, int]) -> Found:
-    opened = {
-        format_night(night): before for night, before in zip(FORECAST_NIGHTS, (FIRST, *FORECAST_NIGHTS), strict=False)
-    }
     opening = {
         name: AsofSource(
             SourceView(
@@ -128,7 +143,7 @@ def _build(sources: Mapping[str, "DataFrame"], nights: list[datetime], lookback:
                 tombstone="is_deleted" if name == "payments" else None,
             ),
             rows.drop("exists_from"),
-            opened if name == "weather" else None,
+            OPENED if name == "weather" else None,
         )
         for name, rows in sources.items()
     }
