@@ -7,10 +7,13 @@
 5. `measure_outcomes` measures the cohorts whose outcomes matured; `profile_partition` profiles features and scores.
 6. `decide_retraining` answers *nothing*, *investigate*, *wait* or *retrain*; `render_report` draws the evidence.
 7. `request_retraining` wakes the retraining DAG if a request is open. On quiet nights it alone is skipped.
+8. `prove_asof` recomputes rows of an earlier night without its future and compares. Nothing waits for it: tonight's
+   scores stand, but a difference fails the run.
 
 **When it fails**
 
 - *`wait_for_sources`*: its message names the sources that did not close. Mend their DAGs, then clear this task.
+- *`prove_asof`*: stored features are not what their past gives. Find out who changed them, or the clean rows below.
 - *exit code 65*: the folder or the data is wrong; the last lines of the log say what was expected and found.
 - *anything else* was tried again by itself; see `nightloop doctor`, then clear the task.
 
@@ -77,8 +80,10 @@ def build_nightly_dag(use_case: UseCase, sources: Mapping[str, Source]) -> DAG:
             "decide_retraining", use_case, trigger_rule=TriggerRule.NONE_FAILED, options={"backfill": IS_BACKFILL}
         )
         report = use_case_job("render_report", use_case, trigger_rule=TriggerRule.NONE_FAILED)
+        prove = use_case_job("prove_asof", use_case, trigger_rule=TriggerRule.NONE_FAILED)
         chain(wait, features, score, load, measure, decide)
-        chain(wait, ordered, [measure, profile])
+        chain(wait, ordered, [measure, profile, prove])
+        chain(load, prove)
         chain(features, profile)
         chain(score, profile, decide, report, request_retraining_task(use_case, decide.output))
     return dag

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from nightloop.asof.labels import Cohort, build_labels
-from nightloop.asof.spine import build_spine
+from nightloop.asof.spine import build_spine, check_spine
 from nightloop.asof_inputs import list_nights, load_sources, open_sources
 from nightloop.dataset import DatasetRef
 from nightloop.job import JobContext, run_job
@@ -55,10 +55,12 @@ def _publish(job: JobContext, cohorts: Sequence[Cohort], ref: DatasetRef) -> int
     spine_ref = DatasetRef("labels", use_case.name, "spine")
     stage = partial(job.lake.stage, replay=replay, token=token)
     spine = stage(build_spine(opened, nights, use_case.entity, use_case.spine_sql, replay.variant), spine_ref)
-    labels = build_labels(spine, cohorts, opened, use_case.label_sql, use_case.label, use_case.entity)
-    staged, expected = stage(labels, ref), spine.count()
+    figures = check_spine(spine, nights, use_case.entity)
+    first = figures.first_decision
+    labels = build_labels(spine, cohorts, opened, use_case.label_sql, use_case.label, use_case.entity, first)
+    staged = stage(labels, ref)
     job.ledger.assert_not_fenced(replay, job.name, token)
-    commit = job.lake.publish(staged, ref, replay, token, expected=expected)
+    commit = job.lake.publish(staged, ref, replay, token, expected=figures.total)
     job.lake.drop_stage(spine_ref, replay, token)
     job.lake.drop_stage(ref, replay, token)
     return commit.rows

@@ -1,5 +1,6 @@
 """What a replay of a use case reads: its sources' clean rows as as-of views want them, and its nights."""
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time
@@ -9,8 +10,8 @@ from nightloop.asof.params import SourceView
 from nightloop.asof.version import feature_version
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
-from nightloop.run import MAIN_VARIANT, Replay, format_night
-from nightloop.schedule import first_tick_at_or_after, last_tick_at_or_before, previous_tick
+from nightloop.run import MAIN_VARIANT, Replay, format_night, parse_instant, parse_night
+from nightloop.schedule import first_tick_at_or_after, last_tick_at_or_before, next_tick, previous_tick
 from nightloop.source import Source
 from nightloop.use_case import UseCase
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from nightloop.stores.lake import Lake
     from nightloop.stores.ledger import Ledger
 
-_ENGINE_VERSION = "1"  # raise it when the as-of views would give other rows for the same folder
+_ENGINE_VERSION = "2"  # raise it when the as-of views would give other rows for the same folder
 
 
 def load_sources(use_case: UseCase, load_source: Callable[[str], Source]) -> dict[str, Source]:
@@ -44,10 +45,53 @@ def open_sources(
                 tombstone=source.tombstone,
             ),
             rows=lake.read(DatasetRef("clean", name), MAIN_VARIANT, last=knowledge),
-            is_known_by_column=source.known_at.by == "column",
+            opened=_list_opened(source, lake.root) if source.known_at.by == "column" else None,
         )
         for name, source in sources.items()
     }
+
+
+def open_past(
+    use_case: UseCase, sources: Mapping[str, Source], lake: "Lake", knowledge: datetime, night: datetime
+) -> "dict[str, AsofSource]":
+    """Return the clean rows of every source less all that the night could not know yet."""
+    from nightloop.asof.proof import delete_future
+
+    past = {}
+    for name, opened in open_sources(use_case, sources, lake, knowledge).items():
+        schedule = sources[name].schedule
+        past[name] = delete_future(opened, night, last_tick_at_or_before(schedule, night), next_tick(schedule, night))
+    return past
+
+
+def choose_night(stored: Collection[str], replay: Replay, asked: str | None = None) -> datetime | None:
+    """Return the stored night that a run proves: drawn by its own night, an earlier one where there is any.
+
+    Raises:
+        NightloopError: the night asked for is not stored.
+    """
+    if asked is not None:
+        night = parse_instant(asked)
+        if format_night(night) not in stored:
+            found = f"{len(stored)} nights" + (f" from {min(stored)} to {max(stored)}" if stored else "")
+            raise NightloopError(
+                Fault(
+                    f"night {asked} of {replay.scope}", "a night whose features are stored", found, "name one of them"
+                )
+            )
+        return night
+    own = replay.run_key.night
+    candidates = [night for night in stored if night < own] or [night for night in stored if night == own]
+    drawn = min(candidates, key=lambda night: hashlib.sha256(f"{own}/{night}".encode()).digest(), default=None)
+    return parse_night(drawn) if drawn is not None else None
+
+
+def _list_opened(source: Source, root: str) -> dict[str, datetime]:
+    """Return for each night of a clean table the tick before it."""
+    from nightloop.stores.lake_files import LakeFiles
+
+    nights = LakeFiles(root).nights(DatasetRef("clean", source.name), MAIN_VARIANT)
+    return {night: previous_tick(source.schedule, parse_night(night)) for night in sorted(nights)}
 
 
 def version_features(use_case: UseCase, sources: Mapping[str, Source]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from nightloop.fault import NightloopError
-from nightloop.run import EXIT_INPUT
+from nightloop.run import EXIT_INPUT, EXIT_OK
 from nightloop.settings import CHECKOUT, Settings
 
 if TYPE_CHECKING:
@@ -112,6 +112,23 @@ def validate(
         typer.echo(f"{len(faults)} faults", err=True)
         raise typer.Exit(EXIT_INPUT)
     typer.echo("no faults")
+
+
+@app.command()
+def prove(
+    use_case: Annotated[str, typer.Argument(help="Name of the use case.")],
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="Night to prove, ISO 8601, UTC; default: one drawn.")
+    ] = None,
+    sample: Annotated[int, typer.Option("--sample", min=1, help="Rows to recompute.")] = 500,
+) -> None:
+    """Recompute stored features from a lake without their future, and compare every value."""
+    from nightloop.proof import run_proof
+
+    with _faults_shown():
+        code = run_proof(Settings.from_environment(), use_case, as_of, sample)
+    typer.echo("no difference" if code == EXIT_OK else "the proof failed", err=code != EXIT_OK)
+    raise typer.Exit(code)
 
 
 @app.command()

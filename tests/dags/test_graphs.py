@@ -50,6 +50,7 @@ def test_graph_is_the_golden_one(dag_id: str, dags: dict[str, Any]) -> None:
         pytest.param("nightly_delay", "measure_outcomes", "decide_retraining", id="measured before decided"),
         pytest.param("nightly_delay", "profile_partition", "decide_retraining", id="profiled before decided"),
         pytest.param("nightly_delay", "decide_retraining", "request_retraining", id="decided before requested"),
+        pytest.param("nightly_delay", "load_scores", "prove_asof", id="published before proven"),
         pytest.param("retrain_delay", "build_features", "train_candidate", id="refilled before trained"),
         pytest.param("retrain_delay", "judge_candidates", "refit_recipe", id="judged before refitted"),
         pytest.param("retrain_delay", "refit_recipe", "promote_model", id="refitted before promoted"),
@@ -68,6 +69,13 @@ def test_only_the_request_is_skipped_on_quiet_nights(dags: dict[str, Any]) -> No
     assert [name for name, task in tasks.items() if "request_retraining" in task["upstream"]] == []
     assert tasks["request_retraining"]["outlets"] == ["nightloop://retraining_request/delay"]
     assert [name for name, task in tasks.items() if task["outlets"]] == ["request_retraining"]
+
+
+def test_nothing_waits_for_the_proof(dags: dict[str, Any]) -> None:
+    """As a leaf it holds nothing back, and yet its failure is the run's."""
+    tasks = dags["nightly_delay"]["tasks"]
+
+    assert [name for name, task in tasks.items() if "prove_asof" in task["upstream"]] == []
 
 
 def test_promotion_runs_though_the_refit_is_skipped(dags: dict[str, Any]) -> None:

@@ -12,13 +12,13 @@ import pytest
 from nightloop.drift_inputs import read_verdicts
 from nightloop.engine.session import open_session
 from nightloop.folders import load_use_case
-from nightloop.run import MAIN_VARIANT
+from nightloop.run import MAIN_VARIANT, format_night
 from nightloop.schedule import ticks
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import SimulationReport, simulate
 from nightloop.stores.ledger import Ledger
 from tests.e2e.compare import assert_equal, read_night
-from tests.e2e.conftest import FAULTS, NIGHTS, SCOPE, TRAINED, World
+from tests.e2e.conftest import FAULTS, NIGHTS, ROWS_PER_NIGHT, SCOPE, TRAINED, World
 from tests.loop import Loop
 
 pytestmark = [
@@ -94,6 +94,13 @@ def test_what_came_after_a_night_changes_nothing_up_to_it(world: World, trained:
     for night in REPLAYED:
         if night <= CUT:
             assert_equal(read_night(loop, night), read_night(bootstrap, night), f"night {night:%F}, its future known")
+
+
+@pytest.mark.parametrize("night", [REPLAYED[0], CUT, REPLAYED[-1]], ids="{:%F}".format)
+def test_features_of_a_bootstrap_are_what_their_past_gives(bootstrap: Loop, night: datetime) -> None:
+    proof = bootstrap.run("prove_asof", SCOPE, "use_case", REPLAYED[-1], night=night.isoformat())
+    assert proof.facts["proved"] == format_night(night)
+    assert proof.counts["rows"] > ROWS_PER_NIGHT // 2
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "night_by_night"])

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from nightloop.asof.spine import SpineFigures
 from nightloop.asof.views import run_sql
-from nightloop.asof.visible import NIGHT_PATTERN, AsofSource, Bounds, clean_columns, scope_source
+from nightloop.asof.visible import AsofSource, Bounds, clean_columns, scope_source
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import parse_night
 
@@ -57,13 +57,13 @@ def scope_sources(spine: DataFrame, figures: SpineFigures, sources: Mapping[str,
     """Return the scoped view of every source: `row_id` and the clean columns."""
     nights = [parse_night(night) for night in sorted(figures.rows)]
     first, last = figures.first_decision or nights[0], figures.last_decision or nights[-1]
-    bounds = Bounds("_decided", "_as_of", "_decided", first, max(last, nights[-1]))
-    decided, as_of = F.col("decision_time").alias("_decided"), F.to_timestamp("night", NIGHT_PATTERN)
+    bounds = Bounds("_decided", "_night", "_decided", first, max(last, nights[-1]))
+    decided, night = F.col("decision_time").alias("_decided"), F.col("night").alias("_night")
     scoped = {}
     for name, source in sources.items():
         keys = {right: f"_key_{right}" for right in source.view.join.values()}
         marked = [F.col(right).alias(key) for right, key in keys.items()]
-        needed = spine.select("row_id", decided, as_of.alias("_as_of"), *marked)
+        needed = spine.select("row_id", decided, night, *marked)
         join = {left: keys[right] for left, right in source.view.join.items()}
         rows = scope_source(source, needed, bounds, join, figures.cutoff)
         scoped[name] = rows.select("row_id", *clean_columns(source.rows))

@@ -14,7 +14,7 @@ from nightloop.asof.visible import AsofSource, Bounds, Cutoff, clean_columns, sc
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import format_night
 
-_MATURES = "_matures_at"
+_MATURES, _MATURED = "_matures_at", "_matured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ def build_labels(
     sql: str,
     params: LabelParams,
     entity: Sequence[str],
+    first_decision: datetime | None,
 ) -> DataFrame:
     """Return one row per decision of the cohorts, in the layout of `labels/<use case>`.
 
@@ -73,6 +74,7 @@ def build_labels(
 
     label.sql sees `spine` and of each source `<source>_after`: events in (decision_time, decision_time + horizon] as
     they were known at maturity. `spine` is `build_spine` of the cohorts' nights, staged; others' rows are left out.
+    `first_decision` is the earliest of the spine, from which the sources' lookback is counted.
 
     Raises:
         NightloopError: the query is wrong, or lacks `row_id` or `label`.
@@ -81,7 +83,7 @@ def build_labels(
     decided = matured.select(*(name for name in spine.columns if name not in {"night", "variant"}))
     views = {"spine": decided}
     for name, source in sources.items():
-        views[f"{name}_after"] = _select_after(matured, cohorts, source, params)
+        views[f"{name}_after"] = _select_after(matured, cohorts, source, params, first_decision)
     found = run_sql(sql, views, "label.sql")
     missing = [name for name in ("row_id", "label") if name not in found.columns]
     if missing:
@@ -96,28 +98,36 @@ def build_labels(
         F.col("night").alias("cohort"),
         "label",
         F.coalesce("is_observed", F.lit(False)).alias("is_observed"),
-        F.date_format(_MATURES, "yyyyMMdd'T'HHmm'Z'").alias("night"),
+        F.col(_MATURED).alias("night"),
         "variant",
     )
 
 
 def _mature(spine: DataFrame, cohorts: Sequence[Cohort]) -> DataFrame:
-    pairs = [(format_night(cohort.as_of), cohort.matures_at) for cohort in cohorts]
-    maturities = spine.sparkSession.createDataFrame(pairs, f"night string, {_MATURES} timestamp")
+    rows = [(format_night(cohort.as_of), cohort.matures_at, format_night(cohort.matures_at)) for cohort in cohorts]
+    maturities = spine.sparkSession.createDataFrame(rows, f"night string, {_MATURES} timestamp, {_MATURED} string")
     return spine.join(F.broadcast(maturities), "night")
 
 
-def _select_after(matured: DataFrame, cohorts: Sequence[Cohort], source: AsofSource, params: LabelParams) -> DataFrame:
+def _select_after(
+    matured: DataFrame,
+    cohorts: Sequence[Cohort],
+    source: AsofSource,
+    params: LabelParams,
+    first_decision: datetime | None,
+) -> DataFrame:
     """Return the events after each decision, as known when its cohort matured."""
     keys = {right: f"_key_{right}" for right in source.view.join.values()}
     needed = matured.select(
         "row_id",
         F.col("decision_time").alias("_decided"),
-        F.col(_MATURES),
+        _MATURES,
+        _MATURED,
         *(F.col(right).alias(key) for right, key in keys.items()),
     )
-    first, last = min(cohort.as_of for cohort in cohorts), max(cohort.matures_at for cohort in cohorts)
-    bounds = Bounds(_MATURES, _MATURES, "_decided", first, last)
+    first = min(cohort.as_of for cohort in cohorts)
+    last = max(cohort.matures_at for cohort in cohorts)
+    bounds = Bounds(_MATURES, _MATURED, "_decided", min(first, first_decision or first), last)
     maturities = {cohort.matures_at for cohort in cohorts}
     cutoff = Cutoff(last, last) if len(maturities) == 1 else None
     join = {left: keys[right] for left, right in source.view.join.items()}

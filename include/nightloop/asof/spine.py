@@ -58,12 +58,12 @@ def build_spine(
     """
     some = next(iter(sources.values())).rows
     views = {"nights": nights_frame(some, nights)}
-    span = Bounds("as_of", "as_of", "as_of", nights[0].as_of, nights[-1].as_of)
+    span = Bounds("as_of", "_night", "as_of", nights[0].as_of, nights[-1].as_of)
     cutoff = Cutoff(nights[0].as_of, nights[0].as_of) if len(nights) == 1 else None
-    instants = views["nights"].select("as_of")
+    instants = views["nights"].select("as_of", F.date_format("as_of", _NIGHT_NAME).alias("_night"))
     for name, source in sources.items():
         views[f"{name}_new"] = select_new(source, nights)
-        views[name] = scope_source(source, instants, span, {}, cutoff)
+        views[name] = scope_source(source, instants, span, {}, cutoff).drop("_night")
     rows = run_sql(sql, views, "spine.sql")
     missing = [name for name in (*entity, "decision_time") if name not in rows.columns]
     if missing:

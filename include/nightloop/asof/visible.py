@@ -7,23 +7,20 @@ run before the source did, could not have seen.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import and_
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.window import Window
 
 from nightloop.asof.params import LookbackDays, SourceView
+from nightloop.asof.versions import add_spans, is_last_at, last_versions
 from nightloop.run import format_night
 
 NIGHT_PATTERN = "yyyyMMdd'T'HHmmX"
-_EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
-_NEVER = "TIMESTAMP '9999-01-01 00:00:00'"
 _SLACK = timedelta(days=32)
 _PARTITION = ("night", "variant", "_file", "_row")
-_ORDER = ("known_at", "night", "_file", "_row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +35,13 @@ class Night:
 class AsofSource:
     """One source's clean rows and how records meet the spine.
 
-    `is_known_by_column`: rows declare their own `known_at`, so that history loaded at once counts as known before the
-    night that loaded it.
+    `opened`, of a source whose rows declare their `known_at`: for each night the tick before it. What a row declares
+    up to then is history, and counts as loaded when it was known; what it declares later was loaded by its night.
     """
 
     view: SourceView
     rows: DataFrame
-    is_known_by_column: bool = False
+    opened: Mapping[str, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,10 @@ class Cutoff:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Names of the spine's columns that bound what a row may see, and the span of them, which prunes partitions."""
+    """Names of the spine's columns that bound what a row may see, and the span of them, which prunes partitions.
+
+    `loaded` is the name of a night: names sort as nights do, and cost nothing to compare.
+    """
 
     known: str
     loaded: str
@@ -77,12 +77,12 @@ def scope_source(
     view = source.view
     rows = _known_rows(source, bounds)
     if cutoff is not None:
-        is_visible = (F.col("known_at") <= F.lit(cutoff.known)) & (F.col("_loaded") <= F.lit(cutoff.loaded))
-        versions = _last_versions(rows.where(is_visible), view.record_keys)
+        is_visible = (F.col("known_at") <= F.lit(cutoff.known)) & (F.col("_loaded") <= format_night(cutoff.loaded))
+        versions = last_versions(rows.where(is_visible), view.record_keys)
         conditions = []
     else:
-        versions = _add_intervals(rows.where(F.col("known_at") <= F.lit(bounds.last)), view.record_keys)
-        conditions = [_is_last_at(F.col(f"s.{bounds.known}"), F.col(f"s.{bounds.loaded}"))]
+        versions = add_spans(rows.where(F.col("known_at") <= F.lit(bounds.last)), view.record_keys)
+        conditions = [is_last_at(F.col(f"s.{bounds.known}"), F.col(f"s.{bounds.loaded}"))]
     if view.tombstone:
         versions = versions.where(~F.coalesce(F.expr(view.tombstone), F.lit(False)))
     if view.lookback_days != "unbounded":
@@ -99,7 +99,7 @@ def select_new(source: AsofSource, nights: Sequence[Night]) -> DataFrame:
     """Return what each night learned first: per record and night the last of its versions, with `as_of`."""
     view = source.view
     first, last = min(night.previous_as_of for night in nights), max(night.as_of for night in nights)
-    visible_from = F.greatest("known_at", "_loaded")
+    visible_from = F.greatest("known_at", F.try_to_timestamp("_loaded", F.lit(NIGHT_PATTERN)))
     span = Bounds("as_of", "as_of", "as_of", first, last)
     rows = _known_rows(source, span, is_lookback_ignored=True).withColumn("_from", visible_from)
     fresh = rows.where((F.col("_from") > F.lit(first)) & (F.col("_from") <= F.lit(last)))
@@ -107,7 +107,7 @@ def select_new(source: AsofSource, nights: Sequence[Night]) -> DataFrame:
         F.broadcast(nights_frame(source.rows, nights)),
         (F.col("_from") > F.col("previous_as_of")) & (F.col("_from") <= F.col("as_of")),
     )
-    versions = _last_versions(taken, (*view.record_keys, "as_of"))
+    versions = last_versions(taken, (*view.record_keys, "as_of"))
     if view.tombstone:
         versions = versions.where(~F.coalesce(F.expr(view.tombstone), F.lit(False)))
     return versions.select(*clean_columns(source.rows), "as_of")
@@ -125,39 +125,14 @@ def clean_columns(rows: DataFrame) -> list[str]:
 
 
 def _known_rows(source: AsofSource, bounds: Bounds, *, is_lookback_ignored: bool = False) -> DataFrame:
-    """Add `_loaded` and leave out the partitions that no row of the spine can see."""
-    night = F.to_timestamp("night", NIGHT_PATTERN)
-    loaded = night
-    if source.is_known_by_column:
-        loaded = F.when(F.col("known_by") == "declared", F.lit(_EPOCH)).otherwise(night)
+    """Add `_loaded`, the name of a night, and leave out the partitions that no row of the spine can see."""
     rows = source.rows
-    if not source.is_known_by_column:
-        rows = rows.where(F.col("night") <= format_night(bounds.last))
     lookback: LookbackDays = 0 if is_lookback_ignored else source.view.lookback_days
     if lookback != "unbounded":
         rows = rows.where(F.col("night") >= format_night(bounds.first - timedelta(days=lookback) - _SLACK))
-    return rows.withColumn("_loaded", loaded)
-
-
-def _last_versions(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
-    recent_first = Window.partitionBy(*keys).orderBy(*(F.col(name).desc() for name in _ORDER))
-    return rows.withColumn("_rank", F.row_number().over(recent_first)).where(F.col("_rank") == 1).drop("_rank")
-
-
-def _add_intervals(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
-    """Add when the next version of the record takes over; `_loaded` must not fall from version to version."""
-    order = Window.partitionBy(*keys).orderBy(*_ORDER)
-    so_far = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    ordered = rows.withColumn("_loaded", F.max("_loaded").over(so_far))
-    return ordered.withColumns(
-        {
-            "_next_known": F.coalesce(F.lead("known_at").over(order), F.expr(_NEVER)),
-            "_next_loaded": F.coalesce(F.lead("_loaded").over(order), F.expr(_NEVER)),
-        }
-    )
-
-
-def _is_last_at(known: Column, loaded: Column) -> Column:
-    is_visible = (F.col("v.known_at") <= known) & (F.col("v._loaded") <= loaded)
-    is_succeeded = (F.col("v._next_known") <= known) & (F.col("v._next_loaded") <= loaded)
-    return is_visible & ~is_succeeded
+    if source.opened is None:
+        return rows.where(F.col("night") <= format_night(bounds.last)).withColumn("_loaded", F.col("night"))
+    opened = rows.sparkSession.createDataFrame([*source.opened.items()], "night string, _opened timestamp")
+    is_history = (F.col("known_by") == "declared") & (F.col("known_at") <= F.col("_opened"))
+    loaded = F.when(is_history, F.lit("")).otherwise(F.col("night"))
+    return rows.join(F.broadcast(opened), "night", "left").withColumn("_loaded", loaded).drop("_opened")

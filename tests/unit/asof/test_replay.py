@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nightloop.asof.features import build_features
-from nightloop.asof.labels import build_labels, maturing_cohorts
+from nightloop.asof.labels import Cohort, build_labels, maturing_cohorts
 from nightloop.asof.params import LabelParams, SourceView
 from nightloop.asof.spine import build_spine, check_spine
 from nightloop.asof.visible import AsofSource, Night
@@ -107,12 +107,32 @@ def test_labels_wait_for_their_cohort_and_see_only_the_horizon(spark: "SparkSess
     assert [cohort.as_of for cohort in cohorts] == [TICKS[1]]
     sources = _sources(spark)
     spine = build_spine(sources, [NIGHTS[1]], ["loan"], SPINE_SQL, "main")
-    labels = build_labels(spine, cohorts, sources, LABEL_SQL, params, ["loan"])
+    labels = build_labels(spine, cohorts, sources, LABEL_SQL, params, ["loan"], TICKS[1])
     found = {row["loan"]: row for row in labels.collect()}
     assert labels.columns == ["row_id", "loan", "decision_time", "cohort", "label", "is_observed", "night", "variant"]
     assert {(row["cohort"], row["night"]) for row in found.values()} == {("20250102T0000Z", "20250104T0000Z")}
     assert (found["L1"]["label"], found["L1"]["is_observed"]) == (16.0, True)
     assert set(found) == {"L1", "L2", "L3"}
+
+
+def test_label_of_a_decision_long_before_its_night_sees_the_outcome(spark: "SparkSession") -> None:
+    params = LabelParams.model_validate({"horizon": "1 day"})
+    decided, as_of = TICKS[0], TICKS[0] + 60 * DAY
+    night = format_night(decided + DAY)
+    tail = "known_at timestamp, known_by string, _file string, _row bigint, night string, variant string"
+    rows = spark.createDataFrame(
+        [("L1", 7.0, decided + timedelta(hours=12), "arrival", "f", 1, night, "main")],
+        f"loan string, amount double, {tail}",
+    )
+    view = SourceView(name="payments", record_keys=("loan",), join={"loan": "loan"}, lookback_days=1)
+    spine = spark.createDataFrame(
+        [("1", "L1", decided, format_night(as_of), "main")],
+        "row_id string, loan string, decision_time timestamp, night string, variant string",
+    )
+    sql = "SELECT spine.row_id, amount AS label FROM spine JOIN payments_after USING (row_id)"
+    cohorts = [Cohort(as_of, as_of + DAY)]
+    labels = build_labels(spine, cohorts, {"payments": AsofSource(view, rows)}, sql, params, ["loan"], decided)
+    assert [(row["label"], row["is_observed"]) for row in labels.collect()] == [(7.0, True)]
 
 
 def test_history_that_declares_its_instants_is_known_before_it_was_loaded(spark: "SparkSession") -> None:
@@ -122,7 +142,7 @@ def test_history_that_declares_its_instants_is_known_before_it_was_loaded(spark:
         for n in (1, 2)
     ]
     view = SourceView(name="loans", record_keys=("loan",), join={"loan": "loan"})
-    source = AsofSource(view, spark.createDataFrame(rows, f"loan string, {tail}"), is_known_by_column=True)
+    source = AsofSource(view, spark.createDataFrame(rows, f"loan string, {tail}"), {format_night(TICKS[4]): TICKS[3]})
     spine = build_spine({"loans": source}, NIGHTS[:3], ["loan"], SPINE_SQL, "main")
     assert sorted((row["loan"], row["night"]) for row in spine.collect()) == [
         ("L1", "20250102T0000Z"),
