@@ -15,7 +15,8 @@ from nightloop.etl.arrivals import (
     drop_loaded,
     restore_assignment,
 )
-from nightloop.etl.header import check_columns, read_columns
+from nightloop.etl.contract import check_columns
+from nightloop.etl.header import read_columns
 from nightloop.etl.read import RawFile
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import MAIN_VARIANT, Replay

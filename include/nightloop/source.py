@@ -37,6 +37,11 @@ class Source(BaseModel):
     suite: Suite = Field(exclude=True)
 
     @property
+    def is_widened(self) -> bool:
+        """Whether a column was narrower before, so that the clean table may have to grow."""
+        return any(column.widened_from for column in self.columns.values())
+
+    @property
     def read(self) -> ReadParams:
         return ReadParams(
             format=self.format,

@@ -1,11 +1,13 @@
 """How one source's files are read, typed and known."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ColumnType = Literal["string", "int", "bigint", "double", "boolean", "date", "timestamp"]
 FileFormat = Literal["csv", "jsonl", "parquet"]
+WIDENINGS: Mapping[str, tuple[str, ...]] = {"bigint": ("int",), "double": ("int",)}
 
 
 class Column(BaseModel):
@@ -15,7 +17,18 @@ class Column(BaseModel):
 
     type: ColumnType
     required: bool = Field(default=False, description="a null sets the row aside")
+    widened_from: tuple[ColumnType, ...] = Field(
+        default=(), description="narrower types in which typed files (Parquet, databases, Delta) may still bring it"
+    )
     description: str = ""
+
+    @model_validator(mode="after")
+    def _check_widening(self) -> Self:
+        lossless = WIDENINGS.get(self.type, ())
+        if lost := [each for each in self.widened_from if each not in lossless]:
+            known = f"only {', '.join(lossless)}" if lossless else "no other type"
+            raise ValueError(f"without loss a {self.type} is widened from {known}, not from {', '.join(lost)}")
+        return self
 
 
 class KnownAt(BaseModel):
