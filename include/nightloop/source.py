@@ -24,6 +24,11 @@ class Source(BaseModel):
     start: date = Field(description="first day on which the schedule ticks")
     uri: str = Field(description="folder of the files; a relative one lies below the landing zone")
     format: FileFormat
+    success_marker: str | None = Field(
+        default=None,
+        pattern=r"^([^/{}]|\{name\})+$",
+        description="a file counts once this one lies beside it; `{name}` stands for its name, as in `{name}.done`",
+    )
     columns: dict[str, Column] = Field(min_length=1)
     ignored_columns: tuple[str, ...] = ()
     keys: tuple[str, ...] = Field(min_length=1, description="columns of the clean table that name one record")
