@@ -5,7 +5,7 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightloop.asof.params import LookbackDays
-from nightloop.etl.params import Column, FileFormat, KnownAt, ReadParams
+from nightloop.etl.params import Column, Expects, Extract, FileFormat, KnownAt, ReadParams
 from nightloop.privacy.params import PiiTreatment
 from nightloop.quality.params import Budget, Suite
 
@@ -24,11 +24,13 @@ class Source(BaseModel):
     start: date = Field(description="first day on which the schedule ticks")
     uri: str = Field(description="folder of the files; a relative one lies below the landing zone")
     format: FileFormat
+    extract: Extract | None = Field(default=None, description="the table that nights are read from, landed in `uri`")
     success_marker: str | None = Field(
         default=None,
         pattern=r"^([^/{}]|\{name\})+$",
         description="a file counts once this one lies beside it; `{name}` stands for its name, as in `{name}.done`",
     )
+    expects: Expects | None = None
     columns: dict[str, Column] = Field(min_length=1)
     ignored_columns: tuple[str, ...] = ()
     keys: tuple[str, ...] = Field(min_length=1, description="columns of the clean table that name one record")
