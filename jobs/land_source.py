@@ -26,9 +26,10 @@ def land_source(job: JobContext) -> JobResult:
     source, replay, ref = job.source, job.replay, DatasetRef("raw", job.source.name)
     if source.extract is not None:
         with job.phase("extract"):
-            land_extracts(source, replay, job.ledger, job.settings.landing, job.settings.work)
+            land_extracts(source, replay, job.ledger, job.settings.landing, job.scratch)
     with job.phase("list"):
-        load = plan_load(source, replay, job.ledger, job.settings.landing)
+        fetch_to = None if "://" in job.settings.lake else job.scratch  # with a lake on S3 the engine reads S3 itself
+        load = plan_load(source, replay, job.ledger, job.settings.landing, fetch_to)
     if not load.files:
         return _finish(job, load, {}, {})
 

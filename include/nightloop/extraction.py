@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +20,7 @@ from nightloop.stores.ledger import Ledger
 log = logging.getLogger("nightloop.extraction")
 
 
-def land_extracts(source: Source, replay: Replay, ledger: Ledger, landing: str, work: Path) -> list[str]:
+def land_extracts(source: Source, replay: Replay, ledger: Ledger, landing: str, scratch: Path) -> list[str]:
     """Land one Parquet file for each open night of the replay that has none yet; return their names.
 
     The file arrives at its night's instant. A night without rows gets none. A repeated run finds the file and reads
@@ -43,7 +42,7 @@ def land_extracts(source: Source, replay: Replay, ledger: Ledger, landing: str, 
         window = ChangeWindow(None if is_first else previous_tick(source.schedule, night), night)
         if not _is_readable(source, source.extract, night):
             log.info("no snapshot of %s: the database shows what it holds now, not then", format_night(night))
-        elif name := _land(source, source.extract, window, folder_of(source.uri, landing), work):
+        elif name := _land(source, source.extract, window, folder_of(source.uri, landing), scratch):
             added.append(name)
     return added
 
@@ -55,13 +54,12 @@ def _is_readable(source: Source, extract: Extract, night: datetime) -> bool:
     return night <= datetime.now(UTC) < next_tick(source.schedule, night)
 
 
-def _land(source: Source, extract: Extract, window: ChangeWindow, folder: str, work: Path) -> str | None:
-    work.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="extract-", dir=work) as scratch, _open(source, extract, window) as opened:
+def _land(source: Source, extract: Extract, window: ChangeWindow, folder: str, scratch: Path) -> str | None:
+    with _open(source, extract, window) as opened:
         if opened is None:
             return None
         reader, facts = opened
-        file = Path(scratch, "rows")
+        file = scratch / "extract.parquet"
         rows = _write(reader, facts, file)
         if not rows:
             return None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from nightloop.arrived import Arrived, arrival_of, look_at_landing
 from nightloop.etl.arrivals import Assignment, drop_loaded, restore_assignment
@@ -12,7 +13,7 @@ from nightloop.etl.read import RawFile
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import Replay
 from nightloop.source import Source
-from nightloop.stores.landing import LandedFile, compute_checksum, find_growing, open_file
+from nightloop.stores.landing import LandedFile, compute_checksum, fetch_file, find_growing, open_file
 from nightloop.stores.ledger import FileRow, Ledger
 from nightloop.verdict import Check
 
@@ -49,8 +50,10 @@ class LandedLoad:
         return {"files": len(files), "skipped": skipped, "received": sum(received[file.checksum] for file in files)}
 
 
-def plan_load(source: Source, replay: Replay, ledger: Ledger, landing: str) -> LandedLoad:
+def plan_load(source: Source, replay: Replay, ledger: Ledger, landing: str, fetch_to: Path | None = None) -> LandedLoad:
     """Return the files that the replay's nights take, their columns checked.
+
+    `fetch_to` is a folder for copies of S3 objects, where the engine reads local files only.
 
     Raises:
         NightloopError: files whose columns are not the contract's, each named; a recorded file that is gone.
@@ -63,9 +66,11 @@ def plan_load(source: Source, replay: Replay, ledger: Ledger, landing: str) -> L
     new, waiting = _look_twice(arrived, arrived.claims(nights))
     new, skipped = drop_loaded(new, arrived.manifest)
     chosen = [*known, *new]
-    listing = arrived.listing
+    landed = [(assignment, checksum, arrived.listing[assignment.arrival]) for assignment, checksum in chosen]
+    if fetch_to is not None:
+        landed = [(claim, checksum, _fetch(file, checksum, fetch_to)) for claim, checksum, file in landed]
     return LandedLoad(
-        _check_files(source, [(assignment, checksum, listing[assignment.arrival]) for assignment, checksum in chosen]),
+        _check_files(source, landed),
         {checksum: assignment.arrival.size for assignment, checksum in chosen},
         frozenset(checksum for assignment, checksum in chosen if assignment.is_late),
         tuple(skipped),
@@ -128,6 +133,10 @@ def _look_twice(
     whole = {arrival: checksums[file] for arrival, file in files.items() if file in checksums and file not in growing}
     new = [(claim, whole[claim.arrival]) for claim in claims if claim.arrival in whole]
     return new, [claim for claim in claims if claim.arrival not in whole]
+
+
+def _fetch(file: LandedFile, checksum: str, folder: Path) -> LandedFile:
+    return file if file.is_local else fetch_file(file, checksum, folder)
 
 
 def _check_files(source: Source, chosen: list[tuple[Assignment, str, LandedFile]]) -> tuple[RawFile, ...]:

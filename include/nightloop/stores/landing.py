@@ -105,6 +105,14 @@ def open_file(file: LandedFile) -> Iterator[IO[bytes]]:
             yield stored
 
 
+def fetch_file(file: LandedFile, checksum: str, folder: Path) -> LandedFile:
+    """Copy an S3 object to this machine, for an engine that reads local files only."""
+    copy = folder / f"{checksum}-{PurePosixPath(file.path).name}"
+    with _open_stored(file) as stored, copy.open("wb") as stream:
+        shutil.copyfileobj(stored, stream, _CHUNK_BYTES)
+    return replace(file, address=str(copy))
+
+
 def land_file(written: Path, folder: str, name: str, arrived_at: datetime) -> None:
     """Put a finished file into a source's folder as one that arrived then; a file that is there already stays."""
     if "://" in folder:
