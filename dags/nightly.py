@@ -31,6 +31,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from nightloop.run import parse_instant
 from nightloop.source import Source
 from nightloop.use_case import UseCase
+from nightloop_airflow.alert import alert_of_deadline
 from nightloop_airflow.forms import night_param, variant_param
 from nightloop_airflow.parsing import describe_dag, nights_end, title_of, use_cases_of
 from nightloop_airflow.run_key import describe_requests
@@ -63,6 +64,7 @@ def build_nightly_dag(use_case: UseCase, sources: Mapping[str, Source]) -> DAG:
             schedule=use_case.schedule,
             sources=sources,
             timeout=deadline,
+            on_failure_callback=alert_of_deadline,
             doc_md=SourcesClosedSensor.__doc__,
         )
         ordered = EarlierNightsSensor(

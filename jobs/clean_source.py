@@ -58,7 +58,8 @@ def clean_source(job: JobContext) -> JobResult:
     with job.phase("publish"):
         good = select_clean(staged)
         if total[GOOD] or not job.lake.exists(clean) or job.lake.holds(clean, replay):
-            job.lake.publish(good, clean, replay, token, expected=total[GOOD], is_counted=True, may_add_columns=True)
+            may = {"may_add_columns": True, "may_widen": source.is_widened}
+            job.lake.publish(good, clean, replay, token, expected=total[GOOD], is_counted=True, **may)
         job.lake.drop_stage(clean, replay, token)
         job.ledger.assert_not_fenced(replay, job.name, token)
         job.ledger.close_run(replay, token)

@@ -1,8 +1,9 @@
 """Load a source's landed files into its raw table.
 
-Reads the landing zone and the ledger's manifest. Writes one Delta commit of `raw/<source>`, the manifest, counts and
-checks. Fails on a file whose columns are not the contract's, on a file that cannot be read, and on a recorded file
-that has disappeared before its night closed. A night without files writes nothing and deletes nothing.
+Lands what the night takes from a database or a Delta table, where the source is one. Reads the landing zone and the
+ledger's manifest. Writes one Delta commit of `raw/<source>`, the manifest, counts and checks. Fails on a file whose
+columns are not the contract's, on a file that cannot be read, and on a recorded file that has disappeared before its
+night closed. A night without files writes nothing and deletes nothing.
 """
 
 import sys
@@ -19,12 +20,17 @@ def land_source(job: JobContext) -> JobResult:
 
     from nightloop.etl.read import read_files
     from nightloop.etl.unreadable import naming_unreadable
+    from nightloop.extraction import land_extracts
     from nightloop.privacy.treatment import key_id, treat_columns
     from nightloop.stores.keys import load_pii_key
 
     source, replay, ref = job.source, job.replay, DatasetRef("raw", job.source.name)
+    if source.extract is not None:
+        with job.phase("extract"):
+            land_extracts(source, replay, job.ledger, job.settings.landing, job.scratch)
     with job.phase("list"):
-        load = plan_load(source, replay, job.ledger, job.settings.landing)
+        fetch_to = None if "://" in job.settings.lake else job.scratch  # with a lake on S3 the engine reads S3 itself
+        load = plan_load(source, replay, job.ledger, job.settings.landing, fetch_to)
     if not load.files:
         return _finish(job, load, {}, {})
 

@@ -1,44 +1,37 @@
 """Plan what a run of `land_source` loads: landing zone, manifest and closed nights brought together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
+from pathlib import Path
 
-from nightloop.etl.arrivals import (
-    HISTORY,
-    Arrival,
-    Assignment,
-    Calendar,
-    Manifest,
-    assign_files,
-    drop_loaded,
-    restore_assignment,
-)
-from nightloop.etl.header import check_columns, read_columns
+from nightloop.arrived import Arrived, arrival_of, look_at_landing
+from nightloop.etl.arrivals import Assignment, drop_loaded, restore_assignment
+from nightloop.etl.contract import check_columns
+from nightloop.etl.header import read_columns
 from nightloop.etl.read import RawFile
 from nightloop.fault import Fault, NightloopError
-from nightloop.run import MAIN_VARIANT, Replay
-from nightloop.schedule import first_tick_at_or_after, next_tick, previous_tick
+from nightloop.run import Replay
 from nightloop.source import Source
-from nightloop.stores.landing import LandedFile, compute_checksum, list_files, open_file
+from nightloop.stores.landing import LandedFile, compute_checksum, fetch_file, find_growing, open_file
 from nightloop.stores.ledger import FileRow, Ledger
 from nightloop.verdict import Check
-
-_FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class LandedLoad:
-    """The files to read with their sizes, those left out because their content was loaded before, and kept nights.
+    """The files to read with their sizes, those left out, and kept nights.
 
-    A kept night is closed, and its files have left the landing zone: its raw partition stays as it is.
+    `skipped` are files whose content was loaded before; `waiting` ones are still being written, and belong to the night
+    in which they are whole. A kept night is closed, and its files have left the landing zone: its raw partition stays
+    as it is.
     """
 
     files: tuple[RawFile, ...]
     sizes: Mapping[str, int]
     late: frozenset[str]
     skipped: tuple[Assignment, ...]
+    waiting: tuple[Assignment, ...]
     kept: frozenset[datetime]
 
     def replay_of_files(self, replay: Replay) -> Replay:
@@ -57,43 +50,31 @@ class LandedLoad:
         return {"files": len(files), "skipped": skipped, "received": sum(received[file.checksum] for file in files)}
 
 
-def plan_load(source: Source, replay: Replay, ledger: Ledger, landing: str) -> LandedLoad:
+def plan_load(source: Source, replay: Replay, ledger: Ledger, landing: str, fetch_to: Path | None = None) -> LandedLoad:
     """Return the files that the replay's nights take, their columns checked.
+
+    `fetch_to` is a folder for copies of S3 objects, where the engine reads local files only.
 
     Raises:
         NightloopError: files whose columns are not the contract's, each named; a recorded file that is gone.
     """
-    is_main = replay.variant == MAIN_VARIANT
-    listing = {Arrival(file.path, file.size, file.arrived_at): file for file in list_files(source.uri, landing)}
-    recorded = ledger.files(source.name, HISTORY, _FAR) if is_main else []
-    closed = set(ledger.closed_nights(source.name, replay.variant))
-    calendar = Calendar(
-        *(partial(find, source.schedule) for find in (first_tick_at_or_after, next_tick, previous_tick))
-    )
-    manifest = Manifest(
-        {row.checksum: row.as_of for row in recorded},
-        {Arrival(row.path, row.size, row.arrived_at): row.checksum for row in recorded},
-    )
-    again = [row for row in recorded if row.as_of in replay.nights]
-    kept = _kept_nights(again, listing, closed)
-    known = [
-        (
-            restore_assignment(arrival, row.as_of, row.known_at or row.arrived_at, calendar, source.known_at),
-            row.checksum,
-        )
-        for row in again
-        for arrival in [Arrival(row.path, row.size, row.arrived_at)]
-        if row.as_of not in kept
-    ]
-    nights = [night for night in replay.nights if night not in closed and night <= replay.knowledge]
-    fresh = assign_files(listing, manifest, closed, calendar, nights, source.known_at) if nights else []
-    new, skipped = drop_loaded([(each, compute_checksum(listing[each.arrival])) for each in fresh], manifest)
+    arrived = look_at_landing(source, ledger, landing, replay.variant)
+    again = [row for row in arrived.recorded if row.as_of in replay.nights]
+    kept = _kept_nights(again, arrived)
+    known = [(_restore(row, arrived), row.checksum) for row in again if row.as_of not in kept]
+    nights = [night for night in replay.nights if night not in arrived.closed and night <= replay.knowledge]
+    new, waiting = _look_twice(arrived, arrived.claims(nights))
+    new, skipped = drop_loaded(new, arrived.manifest)
     chosen = [*known, *new]
+    landed = [(assignment, checksum, arrived.listing[assignment.arrival]) for assignment, checksum in chosen]
+    if fetch_to is not None:
+        landed = [(claim, checksum, _fetch(file, checksum, fetch_to)) for claim, checksum, file in landed]
     return LandedLoad(
-        _check_files(source, [(assignment, checksum, listing[assignment.arrival]) for assignment, checksum in chosen]),
+        _check_files(source, landed),
         {checksum: assignment.arrival.size for assignment, checksum in chosen},
         frozenset(checksum for assignment, checksum in chosen if assignment.is_late),
         tuple(skipped),
+        tuple(waiting),
         kept,
     )
 
@@ -104,7 +85,10 @@ def load_checks(load: LandedLoad, as_of: datetime) -> list[Check]:
     late = [file.path for file in files if file.checksum in load.late]
     added = sorted({name for file in files for name in file.schema.added})
     absent = sorted({name for file in files for name in file.schema.absent})
-    skipped = [assignment.arrival.path for assignment in load.skipped if assignment.as_of == as_of]
+    skipped, waiting = (
+        [assignment.arrival.path for assignment in left if assignment.as_of == as_of]
+        for left in (load.skipped, load.waiting)
+    )
     is_kept = as_of in load.kept
     return [
         Check("files", "pass" if files or is_kept else "warn", len(files), 1, "kept as loaded" if is_kept else ""),
@@ -113,6 +97,7 @@ def load_checks(load: LandedLoad, as_of: datetime) -> list[Check]:
             for name, names in (
                 ("late_files", late),
                 ("skipped_files", skipped),
+                ("waiting_files", waiting),
                 ("new_columns", added),
                 ("absent_columns", absent),
             )
@@ -121,18 +106,37 @@ def load_checks(load: LandedLoad, as_of: datetime) -> list[Check]:
     ]
 
 
-def _kept_nights(
-    recorded: list[FileRow], listing: Mapping[Arrival, LandedFile], closed: set[datetime]
-) -> frozenset[datetime]:
-    gone = [row for row in recorded if Arrival(row.path, row.size, row.arrived_at) not in listing]
+def _kept_nights(recorded: Sequence[FileRow], arrived: Arrived) -> frozenset[datetime]:
+    gone = [row for row in recorded if arrival_of(row) not in arrived.listing]
     faults = [
         Fault(f"landed file {row.path}", f"the file recorded for {row.as_of.isoformat()}", "none", "put it back")
         for row in gone
-        if row.as_of not in closed
+        if row.as_of not in arrived.closed
     ]
     if faults:
         raise NightloopError(faults)
     return frozenset(row.as_of for row in gone)
+
+
+def _restore(row: FileRow, arrived: Arrived) -> Assignment:
+    known_at = row.known_at or row.arrived_at
+    return restore_assignment(arrival_of(row), row.as_of, known_at, arrived.calendar, arrived.source.known_at)
+
+
+def _look_twice(
+    arrived: Arrived, claims: Sequence[Assignment]
+) -> tuple[list[tuple[Assignment, str]], list[Assignment]]:
+    """Split claims into whole files with their checksums, and those that wait: without a marker, or still changing."""
+    files = {claim.arrival: arrived.listing[claim.arrival] for claim in claims}
+    checksums = {file: compute_checksum(file) for file in files.values() if file.is_complete}
+    growing = find_growing(checksums)
+    whole = {arrival: checksums[file] for arrival, file in files.items() if file in checksums and file not in growing}
+    new = [(claim, whole[claim.arrival]) for claim in claims if claim.arrival in whole]
+    return new, [claim for claim in claims if claim.arrival not in whole]
+
+
+def _fetch(file: LandedFile, checksum: str, folder: Path) -> LandedFile:
+    return file if file.is_local else fetch_file(file, checksum, folder)
 
 
 def _check_files(source: Source, chosen: list[tuple[Assignment, str, LandedFile]]) -> tuple[RawFile, ...]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nightloop.dataset import DatasetRef
@@ -191,6 +192,13 @@ class JobContext:
         from nightloop.stores.lake import Lake
 
         return Lake(self.spark, self.settings.lake)
+
+    @cached_property
+    def scratch(self) -> Path:
+        """A folder of this attempt alone; it goes when the attempt ends."""
+        self.settings.work.mkdir(parents=True, exist_ok=True)
+        made = TemporaryDirectory(prefix="attempt-", dir=self.settings.work, ignore_cleanup_errors=True)
+        return Path(self._open.enter_context(made))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

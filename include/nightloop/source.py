@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nightloop.asof.params import LookbackDays
-from nightloop.etl.params import Column, FileFormat, KnownAt, ReadParams
+from nightloop.etl.params import Column, Expects, Extract, FileFormat, KnownAt, ReadParams
 from nightloop.privacy.params import PiiTreatment
 from nightloop.quality.params import Budget, Suite
 
@@ -25,6 +25,13 @@ class Source(BaseModel):
     start: date = Field(description="first day on which the schedule ticks")
     uri: str = Field(description="folder of the files; a relative one lies below the landing zone")
     format: FileFormat
+    extract: Extract | None = Field(default=None, description="the table that nights are read from, landed in `uri`")
+    success_marker: str | None = Field(
+        default=None,
+        pattern=r"^([^/{}]|\{name\})+$",
+        description="a file counts once this one lies beside it; `{name}` stands for its name, as in `{name}.done`",
+    )
+    expects: Expects | None = None
     columns: dict[ColumnName, Column] = Field(min_length=1)
     ignored_columns: tuple[str, ...] = ()
     keys: tuple[ColumnName, ...] = Field(min_length=1, description="columns of the clean table that name one record")
@@ -43,6 +50,11 @@ class Source(BaseModel):
         if ".." in uri.split("/"):
             raise ValueError("a folder below the landing zone, or a whole address, without a part `..`")
         return uri
+
+    @property
+    def is_widened(self) -> bool:
+        """Whether a column was narrower before, so that the clean table may have to grow."""
+        return any(column.widened_from for column in self.columns.values())
 
     @property
     def read(self) -> ReadParams:

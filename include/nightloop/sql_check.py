@@ -82,6 +82,19 @@ def check_sql(text: str, file: str, contract: SqlContract) -> list[Fault]:
     return sorted(faults, key=_by_line)
 
 
+def is_one_query(text: str) -> bool:
+    """Tell whether text in any dialect of SQL is one query and nothing else.
+
+    >>> is_one_query("SELECT id FROM t"), is_one_query("SELECT 1; DROP TABLE t"), is_one_query("DELETE FROM t")
+    (True, False, False)
+    """
+    try:
+        statements = [each for each in sqlglot.parse(text) if each is not None]
+    except SqlglotError:
+        return False
+    return len(statements) == 1 and isinstance(statements[0], exp.Query)
+
+
 def check_condition(text: str, where: str, columns: Collection[str]) -> list[Fault]:
     """Check a SQL condition such as `tombstone` or `observed_when` over the given columns."""
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from nightloop.etl.params import Extract
 from nightloop.fault import Fault, NightloopError
 from nightloop.folders import (
     Document,
@@ -19,7 +20,7 @@ from nightloop.folders import (
 )
 from nightloop.quality.params import Suite
 from nightloop.source import Source
-from nightloop.sql_check import SqlContract, check_condition, check_sql, list_output
+from nightloop.sql_check import SqlContract, check_condition, check_sql, is_one_query, list_output
 from nightloop.use_case import UseCase
 
 SCHEMAS: Mapping[str, type[BaseModel]] = {"source": Source, "use_case": UseCase, "suite": Suite}
@@ -103,8 +104,29 @@ def _check_source(folder: _Folder, source: Source) -> Iterator[Fault]:
                 folder.where("ignored_columns"), "columns that are not declared", column, "remove one of the two"
             )
     yield from _check_known_at(folder, source)
+    if source.extract is not None:
+        yield from _check_extract(folder, source, source.extract)
     suite = read_document(folder.path / "suite.yaml")
     yield from _check_suite(suite, source.suite, None if known is None else {*known, *raw})
+
+
+def _check_extract(folder: _Folder, source: Source, extract: Extract) -> Iterator[Fault]:
+    if source.format != "parquet":
+        yield Fault(folder.where("format"), "parquet, in which extracts are landed", source.format, "correct it")
+    if source.known_at.by == "file_name":
+        where = folder.where("known_at", "by")
+        yield Fault(where, "`arrival` or `column` for an extract", "file_name", "choose one of them")
+    for entry in ("success_marker", "expects"):
+        if getattr(source, entry) is not None:
+            yield Fault(folder.where(entry), "no such entry beside `extract`", "one", "remove it")
+    if extract.changed_at is not None:
+        column = source.columns.get(extract.changed_at)
+        if column is None or column.type != "timestamp":
+            timestamps = [name for name, each in source.columns.items() if each.type == "timestamp"]
+            where = folder.where("extract", "changed_at")
+            yield _unknown(where, "a declared timestamp column", timestamps, extract.changed_at)
+    if extract.kind == "database" and extract.query is not None and not is_one_query(extract.query):
+        yield Fault(folder.where("extract", "query"), "one SELECT", "other SQL", "write one SELECT")
 
 
 def _check_known_at(folder: _Folder, source: Source) -> Iterator[Fault]:

@@ -42,6 +42,15 @@ def build_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
+def connection_variables(name: str) -> tuple[str, str]:
+    """Return the variables in which a job looks for a database's address: our own with a URL, then Airflow's.
+
+    >>> connection_variables("crm")
+    ('NIGHTLOOP_CONNECTION_CRM', 'AIRFLOW_CONN_CRM')
+    """
+    return f"NIGHTLOOP_CONNECTION_{name.upper()}", f"AIRFLOW_CONN_{name.upper()}"
+
+
 def classify_exit(code: int) -> Outcome:
     """Return what an exit code means for the task: wrong input fails at once, everything unknown is worth a retry.
 

@@ -10,8 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from airflow.sdk import BaseOperator, BaseOperatorLink, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk import BaseOperator, BaseOperatorLink, Connection, Context
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 
 from nightloop.fault import NightloopError
 from nightloop.run import JobResult
@@ -21,6 +26,7 @@ from nightloop_airflow.command import (
     build_command,
     build_environment,
     classify_exit,
+    connection_variables,
     describe_exit,
     split_level,
 )
@@ -42,6 +48,7 @@ class JobOperator(BaseOperator):
         reach_days: how far before the run's first night the job shall begin; `unbounded`: at `start`.
         is_last_night_only: whether the job works as of the run's last night, also when the run is a range.
         options: further `--set` options of the job.
+        connection: name of the database connection that the job reads, from Airflow where the environment lacks it.
         passes_requests: whether to hand the run's requests to the job, as its option `requests`.
         grace_seconds: time between SIGTERM and SIGKILL when the task is stopped; Airflow itself allows 5 s.
     """
@@ -60,6 +67,7 @@ class JobOperator(BaseOperator):
         reach_days: int | str = 0,
         is_last_night_only: bool = False,
         options: Mapping[str, str] | None = None,
+        connection: str | None = None,
         passes_requests: bool = False,
         grace_seconds: float = 3.0,
         **kwargs: Any,
@@ -72,6 +80,7 @@ class JobOperator(BaseOperator):
         self.reach_days = reach_days
         self.is_last_night_only = is_last_night_only
         self.options = options or {}
+        self.connection = connection
         self.passes_requests = passes_requests
         self.grace_seconds = grace_seconds
         self.links: dict[str, str] = {}
@@ -127,7 +136,7 @@ class JobOperator(BaseOperator):
         with GuardedProcess(
             command,
             cwd=CHECKOUT,
-            environment=build_environment(os.environ),
+            environment=build_environment({**os.environ, **self._find_connection()}),
             grace_seconds=self.grace_seconds,
             session_file=result_file.with_suffix(".session"),
             cleanup=INTERRUPT,
@@ -137,6 +146,16 @@ class JobOperator(BaseOperator):
                 self.log.log(level, "%s", message)
                 last_lines.append(line)
             return self._process.wait(), last_lines
+
+    def _find_connection(self) -> dict[str, str]:
+        """Return the variable that carries the job's connection; nothing where it is set already, or unknown."""
+        own, airflow = connection_variables(self.connection) if self.connection else ("", "")
+        if not self.connection or own in os.environ or airflow in os.environ:
+            return {}
+        try:
+            return {airflow: Connection.get(self.connection).as_json()}
+        except AirflowNotFoundException:
+            return {}
 
     def _publish(self, context: Context, run: Run, result: dict[str, Any]) -> dict[str, Any]:
         self.links = result["links"]

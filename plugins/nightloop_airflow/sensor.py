@@ -1,4 +1,4 @@
-"""Hold a night back until its sources have closed, and its verdict until the nights before it have theirs."""
+"""Hold a night back until its files, its sources or the nights before it are where it needs them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,10 +8,11 @@ from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
 from nightloop.fault import NightloopError
+from nightloop.run import MAIN_VARIANT
 from nightloop.schedule import last_tick_at_or_before
 from nightloop.source import Source
-from nightloop_airflow.run_key import run_of_context
-from nightloop_airflow.trigger import NightsClosedTrigger, find_open_nights
+from nightloop_airflow.run_key import Run, run_of_context
+from nightloop_airflow.trigger import FilesArrivedTrigger, NightsClosedTrigger, count_files, find_open_nights
 
 _MARGIN = timedelta(minutes=1)
 
@@ -30,10 +31,7 @@ class SourcesClosedSensor(BaseSensorOperator):
         self.sources = sources
 
     def execute(self, context: Context) -> None:
-        try:
-            as_of = run_of_context(context, self.schedule).as_of
-        except NightloopError as error:
-            raise AirflowFailException(str(error)) from None
+        as_of = _resolve(context, self.schedule).as_of
         open_nights = find_open_nights(nights_of(self.sources, as_of))
         if not open_nights:
             self.log.info("every source has closed the night of %s", as_of.isoformat())
@@ -72,6 +70,61 @@ class EarlierNightsSensor(BaseSensorOperator):
         if earlier is not None:
             self.log.info("waiting for %s, an earlier night that is running", earlier.run_id)
         return earlier is None
+
+
+class FilesArrivedSensor(BaseSensorOperator):
+    """Succeed once a source's night has its files, whole; else wait, deferred. `timeout` is the deadline.
+
+    A night that has closed, a range of nights and a variant beside the night wait for nothing.
+    """
+
+    ui_color = "#f3efe2"
+
+    def __init__(self, *, source: str, schedule: str, files: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.schedule = schedule
+        self.files = files
+
+    def execute(self, context: Context) -> None:
+        run = _resolve(context, self.schedule)
+        night = run.as_of.isoformat()
+        if run.first != run.as_of or run.variant != MAIN_VARIANT or not find_open_nights({self.source: night}):
+            self.log.info("nothing is awaited for the night of %s", night)
+            return
+        found = self._count(night)
+        if found >= self.files:
+            self.log.info("%d files are there for the night of %s", found, night)
+            return
+        deadline = datetime.now(UTC) + timedelta(seconds=self.timeout)
+        self.log.info("%d of %d files; waiting until %s", found, self.files, deadline.isoformat(timespec="seconds"))
+        self.defer(
+            trigger=FilesArrivedTrigger(self.source, night, self.files, deadline.isoformat()),
+            method_name="complete",
+            timeout=timedelta(seconds=self.timeout) + _MARGIN,
+        )
+
+    def complete(self, context: Context, event: int | None = None) -> None:  # noqa: ARG002 - Airflow's name
+        found = event or 0
+        if found < self.files:
+            raise AirflowSensorTimeout(
+                f"the deadline passed with {found} of {self.files} files of source {self.source}; ask its sender, and "
+                "clear this task once they lie there, or mark it as success to close the night without them"
+            )
+        self.log.info("%d files have arrived", found)
+
+    def _count(self, night: str) -> int:
+        try:
+            return count_files(self.source, night)
+        except NightloopError as error:
+            raise AirflowFailException(str(error)) from None
+
+
+def _resolve(context: Context, schedule: str) -> Run:
+    try:
+        return run_of_context(context, schedule)
+    except NightloopError as error:
+        raise AirflowFailException(str(error)) from None
 
 
 def nights_of(sources: Mapping[str, Source], as_of: datetime) -> dict[str, str]:

@@ -37,12 +37,14 @@ def request_asset(use_case: str) -> Asset:
 
 def source_job(job: str, source: Source, **kwargs: Any) -> JobOperator:
     """Return the task that runs a job for a source."""
+    extract = source.extract
     return JobOperator(
         task_id=job,
         scope=source.name,
         kind="source",
         schedule=source.schedule,
         start=source.start,
+        connection=extract.connection if extract is not None and extract.kind == "database" else None,
         doc_md=describe_job(job),
         **kwargs,
     )

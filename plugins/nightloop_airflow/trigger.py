@@ -1,14 +1,18 @@
-"""Wait in the triggerer, at the cost of one query now and then, until nights are closed."""
+"""Wait in the triggerer, at the cost of one look now and then, until nights are closed or files have arrived."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from nightloop.fault import TransientError
 from nightloop.run import parse_instant
 from nightloop.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class NightsClosedTrigger(BaseTrigger):
@@ -36,6 +40,56 @@ class NightsClosedTrigger(BaseTrigger):
                 break
             await asyncio.sleep(self.poll_seconds)
         yield TriggerEvent(open_nights)  # type: ignore[no-untyped-call]
+
+
+class FilesArrivedTrigger(BaseTrigger):
+    """Fire once a source's night has its files, or at the deadline, with the number of files there are.
+
+    Args:
+        source: name of the source's folder.
+        night: as_of of the night, ISO 8601.
+        files: how many files the night takes at least.
+        deadline: when to give up, ISO 8601.
+        poll_seconds: time between two looks at the landing zone.
+    """
+
+    def __init__(self, source: str, night: str, files: int, deadline: str, poll_seconds: float = 15.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.source = source
+        self.night = night
+        self.files = files
+        self.deadline = deadline
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        names = ("source", "night", "files", "deadline", "poll_seconds")
+        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while (found := await asyncio.to_thread(count_files, self.source, self.night)) < self.files:
+            if _has_passed(self.deadline):
+                break
+            await asyncio.sleep(self.poll_seconds)
+        yield TriggerEvent(found)  # type: ignore[no-untyped-call]
+
+
+def count_files(source: str, night: str) -> int:
+    """Return how many whole files a night could take in now; 0 while the landing zone or the ledger does not answer."""
+    from nightloop.arrived import look_at_landing
+    from nightloop.folders import load_source
+    from nightloop.stores.ledger import Ledger
+
+    settings = Settings.from_environment()
+    try:
+        ledger = Ledger.open(settings.ledger_url)
+        try:
+            arrived = look_at_landing(load_source(source, settings.folders), ledger, settings.landing)
+            return arrived.count_ready(parse_instant(night))
+        finally:
+            ledger.close()
+    except TransientError as error:
+        log.warning("%s", error)
+        return 0
 
 
 def find_open_nights(nights: Mapping[str, str]) -> dict[str, str]:

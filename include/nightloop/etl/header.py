@@ -1,31 +1,35 @@
-"""The columns a file really has, held against its source's contract."""
+"""The columns a file really has: their names, their types, and the first values of those that are text."""
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
-from nightloop.etl.params import FileFormat, ReadParams
+from nightloop.etl.params import FileFormat
 from nightloop.fault import Fault, NightloopError
 
+if TYPE_CHECKING:
+    import pyarrow
+
 _SAMPLED_LINES = 1000
+_INT_BITS, _INT_DIGITS, _BIGINT_DIGITS = 32, 9, 18
 
 
 @dataclass(frozen=True, slots=True)
-class FileSchema:
-    """One file's columns in file order; `added` are those no contract names, `absent` may be missing (JSON lines)."""
+class FoundColumn:
+    """One column of a file: the `type` that a typed format states, or the first `texts` that are not blank."""
 
-    path: str
-    columns: tuple[str, ...]
-    added: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
+    name: str
+    type: str = ""
+    texts: tuple[str, ...] = ()
 
 
-def read_columns(stream: IO[bytes], file_format: FileFormat, path: str) -> tuple[str, ...]:
-    """Return a file's own column names: a CSV header, a Parquet schema, the keys of the first JSON lines.
+def read_columns(stream: IO[bytes], file_format: FileFormat, path: str) -> tuple[FoundColumn, ...]:
+    """Return a file's own columns: a Parquet schema, or a CSV header or JSON keys with the first thousand lines.
 
     Raises:
         NightloopError: the file cannot be read as that format.
@@ -34,10 +38,12 @@ def read_columns(stream: IO[bytes], file_format: FileFormat, path: str) -> tuple
         if file_format == "parquet":
             import pyarrow.parquet
 
-            return tuple(pyarrow.parquet.read_schema(io.BytesIO(stream.read())).names)
+            return tuple(
+                FoundColumn(field.name, name_type(field.type)) for field in pyarrow.parquet.read_schema(stream)
+            )
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
         try:
-            return tuple(next(csv.reader(text), ())) if file_format == "csv" else _keys(text)
+            return _read_csv(text) if file_format == "csv" else _read_json_lines(text)
         finally:
             text.detach()
     except (OSError, EOFError, ValueError, csv.Error) as error:
@@ -46,44 +52,75 @@ def read_columns(stream: IO[bytes], file_format: FileFormat, path: str) -> tuple
         ) from error
 
 
-def check_columns(path: str, columns: Sequence[str], params: ReadParams) -> FileSchema:
-    """Hold a file's columns against the contract: new ones are kept aside, missing ones refuse the file.
+def name_type(dtype: "pyarrow.DataType") -> str:
+    """Name an Arrow type as contracts do, by the smallest type that holds its values; others keep Arrow's own name.
 
-    Raises:
-        NightloopError: a column is missing (or renamed), or stands twice; both schemas are printed side by side.
+    Spark reads no timestamps in nanoseconds, so those stay foreign.
     """
-    expected = set(params.columns)
-    added = tuple(name for name in columns if name not in expected and name not in params.ignored_columns)
-    missing = [name for name in params.columns if name not in columns]
-    is_optional = params.format == "jsonl"
-    refused = [name for name in missing if not is_optional or params.columns[name].required]
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if refused or twice:
-        raise NightloopError(
-            Fault(
-                f"columns of {path}",
-                ", ".join(params.columns),
-                ", ".join(columns) or "none",
-                _describe(refused, twice, added),
-            )
-        )
-    return FileSchema(path, tuple(columns), added, tuple(missing))
+    import pyarrow.types as kinds
+
+    if kinds.is_dictionary(dtype):
+        return name_type(dtype.value_type)
+    if kinds.is_integer(dtype):
+        return _name_integer(dtype)
+    if kinds.is_decimal(dtype):
+        return "double" if dtype.scale or dtype.precision > _BIGINT_DIGITS else _name_digits(dtype.precision)
+    if kinds.is_timestamp(dtype) and dtype.unit != "ns":
+        return "timestamp"
+    named = {
+        "boolean": kinds.is_boolean,
+        "double": kinds.is_floating,
+        "date": kinds.is_date,
+        "string": lambda each: kinds.is_string(each) or kinds.is_large_string(each) or kinds.is_string_view(each),
+    }
+    return next((name for name, holds in named.items() if holds(dtype)), str(dtype))
 
 
-def _keys(lines: io.TextIOWrapper) -> tuple[str, ...]:
-    keys: dict[str, None] = {}
-    for line in islice(lines, _SAMPLED_LINES):
-        try:
-            record = json.loads(line) if line.strip() else {}
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            keys.update(dict.fromkeys(record))
-    return tuple(keys)
+def _name_integer(dtype: "pyarrow.DataType") -> str:
+    bits = dtype.bit_width + str(dtype).startswith("u")  # without a sign the last bit counts too
+    if bits <= _INT_BITS:
+        return "int"
+    return "bigint" if bits <= 2 * _INT_BITS else str(dtype)
 
 
-def _describe(missing: Sequence[str], twice: Sequence[str], added: Sequence[str]) -> str:
-    parts = [f"missing: {', '.join(missing)}"] if missing else []
-    parts += [f"twice: {', '.join(twice)}"] if twice else []
-    parts += [f"new: {', '.join(added)} (renamed?)"] if added and missing else []
-    return f"{'; '.join(parts)}; send the file with the contract's columns, or change `columns` in source.yaml"
+def _name_digits(precision: int) -> str:
+    return "int" if precision <= _INT_DIGITS else "bigint"
+
+
+def _read_csv(text: io.TextIOWrapper) -> tuple[FoundColumn, ...]:
+    reader = csv.reader(text)
+    names = next(reader, [])
+    rows = [row for row in _complete(reader) if len(row) == len(names)]
+    return tuple(FoundColumn(name, texts=_texts(row[index] for row in rows)) for index, name in enumerate(names))
+
+
+def _complete(reader: Iterator[list[str]]) -> list[list[str]]:
+    """Return the first rows, as far as they can be parsed: a broken line is set aside later, with its number."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows.extend(islice(reader, _SAMPLED_LINES))
+    return rows
+
+
+def _read_json_lines(lines: io.TextIOWrapper) -> tuple[FoundColumn, ...]:
+    records = [record for line in islice(lines, _SAMPLED_LINES) if (record := _parse(line))]
+    names = dict.fromkeys(name for record in records for name in record)
+    return tuple(FoundColumn(name, texts=_texts(_as_text(record.get(name)) for record in records)) for name in names)
+
+
+def _parse(line: str) -> Mapping[str, Any]:
+    try:
+        record = json.loads(line) if line.strip() else {}
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(stripped for value in values if (stripped := value.strip()))

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 from pyspark.sql.window import Window
 
-from nightloop.etl.header import FileSchema
+from nightloop.etl.contract import FileSchema
 from nightloop.etl.params import KnownAt, ReadParams
 from nightloop.run import format_night
 
@@ -47,9 +47,10 @@ def read_files(
     A line that cannot be parsed has `_corrupt` true and all its columns null. `_row` counts from 1 in file order.
     `treat` sees the rows first, before any of them is shuffled: no personal datum reaches a disk.
     """
-    groups: dict[tuple[str, ...], list[RawFile]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, ...], ...], list[RawFile]] = defaultdict(list)
     for file in files:
-        groups[file.schema.columns if params.format != "jsonl" else ()].append(file)
+        layout = (file.schema.columns, file.schema.types)
+        groups[layout if params.format != "jsonl" else ()].append(file)
     rows = treat(reduce(DataFrame.unionByName, (_read_group(spark, group, params) for group in groups.values())))
     origin = _origin_frame(spark, files, variant)
     numbered = rows.join(F.broadcast(origin), _ADDRESS).withColumn(

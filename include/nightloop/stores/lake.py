@@ -4,7 +4,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import DataType, DoubleType, IntegerType, LongType, StructType
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, FencedError, NightloopError, TransientError
@@ -143,13 +144,15 @@ class Lake:
         expected: int | None = None,
         is_counted: bool = False,
         may_add_columns: bool = False,
+        may_widen: bool = False,
     ) -> Commit:
         """Replace the replay's nights of one table in one Delta commit.
 
         The frame holds `night` and `variant`. Its schema must be the table's, name by name and type by type, where
-        there is a table; `may_add_columns` lets it gain columns. The frame must hold exactly `expected` rows, or at
-        least one where that is not given. It is counted first, a Spark job of its own, unless `is_counted` says that
-        the caller has done so: pass a staged frame, or one that is cheap to compute twice.
+        there is a table; `may_add_columns` lets it gain columns, `may_widen` lets an int column become bigint or double
+        in all nights. The frame must hold exactly `expected` rows, or at least one where that is not given. It is
+        counted first, a Spark job of its own, unless `is_counted` says that the caller has done so: pass a staged
+        frame, or one that is cheap to compute twice.
 
         Raises:
             NightloopError: the schema differs, or there are fewer rows than expected (an empty frame would delete the
@@ -157,11 +160,15 @@ class Lake:
             FencedError: a newer attempt has committed these nights; this attempt's write did not count.
         """
         self.claim()
-        fields = _checked_order(frame.schema, self._schema(ref), ref, may_add_columns=may_add_columns)
+        stored = self._schema(ref)
+        wider = _wider_types(frame.schema, stored) if may_widen else {}
+        fields = _checked_order(frame.schema, stored, ref, wider, may_add_columns=may_add_columns)
         rows = expected if is_counted and expected is not None else frame.count()
         _check_rows(rows, expected, f"publishing {ref} for {replay.run_key}")
         ordered, is_small = frame.select(*fields), rows <= _ONE_FILE_ROWS
         self._create(ref, ordered)
+        if wider:
+            self._widen(ref, replay, wider)
         self._overwrite(ordered, ref, replay, token, is_small=is_small, may_add_columns=may_add_columns)
         return Commit(ref, self._verify(ref, replay, token), rows)
 
@@ -206,6 +213,15 @@ class Lake:
             if not self.exists(ref):
                 raise
 
+    def _widen(self, ref: DatasetRef, replay: Replay, wider: Mapping[str, DataType]) -> None:
+        """Write the table anew with wider columns: every reader of Delta understands it, unlike the table feature."""
+        rows = self.spark.read.format("delta").load(self.path(ref))
+        widened = rows.withColumns({name: F.col(name).cast(dtype) for name, dtype in wider.items()})
+        writer = widened.write.format("delta").mode("overwrite").partitionBy(*PARTITION_COLUMNS)
+        log.info("%s: widening %s", ref, ", ".join(wider))
+        with _conflicts_are_transient(ref, replay):
+            writer.option("overwriteSchema", "true").save(self.path(ref))
+
     def _overwrite(
         self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int, *, is_small: bool, may_add_columns: bool
     ) -> None:
@@ -220,12 +236,8 @@ class Lake:
             "optimizeWrite": str(not is_small).lower(),
             "mergeSchema": str(may_add_columns).lower(),
         }
-        try:
+        with _conflicts_are_transient(ref, replay):
             writer.options(**options).save(self.path(ref))
-        except PySparkException as error:
-            if any(mark in str(error) for mark in _CONFLICT):
-                raise TransientError(f"another run changed {ref} while {replay.run_key} published it") from error
-            raise
 
     def _verify(self, ref: DatasetRef, replay: Replay, token: int) -> int:
         """Return the version of our own commit: Delta skips the write of a lower token without a word."""
@@ -260,6 +272,16 @@ class Lake:
         boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/").delete()
 
 
+@contextmanager
+def _conflicts_are_transient(ref: DatasetRef, replay: Replay) -> Iterator[None]:
+    try:
+        yield
+    except PySparkException as error:
+        if any(mark in str(error) for mark in _CONFLICT):
+            raise TransientError(f"another run changed {ref} while {replay.run_key} published it") from error
+        raise
+
+
 def _check_rows(rows: int, expected: int | None, where: str) -> None:
     least = 1 if expected is None else expected
     if rows < least:
@@ -290,8 +312,23 @@ def _nullable(schema: StructType) -> StructType:
     return StructType.fromJson(json.loads(schema.json().replace('"nullable":false', '"nullable":true')))
 
 
+def _wider_types(found: StructType, stored: StructType | None) -> dict[str, DataType]:
+    """Return the columns that the frame holds in a type that takes every value of the stored one."""
+    narrow = {field.name for field in stored or () if isinstance(field.dataType, IntegerType)}
+    return {
+        field.name: field.dataType
+        for field in found
+        if field.name in narrow and isinstance(field.dataType, LongType | DoubleType)
+    }
+
+
 def _checked_order(
-    found: StructType, expected: StructType | None, ref: DatasetRef, *, may_add_columns: bool
+    found: StructType,
+    expected: StructType | None,
+    ref: DatasetRef,
+    wider: Mapping[str, DataType],
+    *,
+    may_add_columns: bool,
 ) -> list[str]:
     """Return the frame's columns in the expected order, new ones last before the partition columns."""
     found_types = {field.name: field.dataType.simpleString() for field in found}
@@ -300,7 +337,7 @@ def _checked_order(
         {field.name: field.dataType.simpleString() for field in expected} if expected is not None else found_types
     )
     added = [name for name in found_types if name not in expected_types]
-    is_equal = all(found_types.get(name) == dtype for name, dtype in expected_types.items())
+    is_equal = all(found_types.get(name) == dtype or name in wider for name, dtype in expected_types.items())
     if absent or not is_equal or (added and not may_add_columns):
         raise NightloopError(
             Fault(

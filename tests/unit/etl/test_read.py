@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightloop.etl.header import check_columns, read_columns
+from nightloop.etl.contract import check_columns
+from nightloop.etl.header import read_columns
 from nightloop.etl.params import Column, KnownAt, ReadParams
 from nightloop.etl.read import RawFile, read_files
 
@@ -58,12 +59,21 @@ def test_json_lines(spark: "SparkSession", tmp_path: Path) -> None:
 
 def test_parquet(spark: "SparkSession", tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"id": [1, 2], "note": ["a", None], "new": [1.5, 2.5]}), path)
+    pq.write_table(pa.table({"id": pa.array([1, 2], pa.int32()), "note": ["a", None], "new": [1.5, 2.5]}), path)
     rows = _read(spark, [path], ReadParams(format="parquet", columns=COLUMNS))
     assert [(row["id"], row["note"], row["_extra"]) for row in rows] == [
         ("1", "a", '{"new":"1.5"}'),
         ("2", None, '{"new":"2.5"}'),
     ]
+
+
+def test_parquet_files_of_a_widened_column_are_read_together(spark: "SparkSession", tmp_path: Path) -> None:
+    narrow, wide = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pq.write_table(pa.table({"id": pa.array([1], pa.int32()), "note": ["a"]}), narrow)
+    pq.write_table(pa.table({"id": pa.array([5_000_000_000], pa.int64()), "note": ["b"]}), wide)
+    columns = {"id": Column(type="bigint", widened_from=("int",)), "note": Column(type="string")}
+    rows = _read(spark, [narrow, wide], ReadParams(format="parquet", columns=columns))
+    assert [row["id"] for row in rows] == ["1", "5000000000"]
 
 
 def test_declared_month_is_known_at_its_end_but_not_before_the_file_allows(

@@ -189,6 +189,33 @@ TRIPS = "sources/trips/source.yaml"
             ],
             id="10 wrong suites, code in YAML, another name",
         ),
+        pytest.param(
+            [
+                append(
+                    TRIPS,
+                    "success_marker: _SUCCESS\n"
+                    "extract: {kind: database, connection: crm, query: DROP TABLE trips, changed_at: trip_id}\n",
+                ),
+                replace(
+                    "sources/weather/source.yaml",
+                    ("{type: double}", "{type: double, widened_from: [bigint]}"),
+                    ("format: csv", "format: csv\nsuccess_marker: done/{name}\nexpects: {files: 0}"),
+                ),
+                append("sources/repayments/source.yaml", "extract: {kind: delta, location: lake/repayments}\n"),
+            ],
+            [
+                (TRIPS, "format", "parquet", "csv"),
+                (TRIPS, "success_marker", "no such entry", "one"),
+                (TRIPS, "extract.changed_at", "a declared timestamp column", "trip_id"),
+                (TRIPS, "extract.query", "one SELECT", "other SQL"),
+                ("weather/source.yaml", "columns.temperature_c", "widened from only int", "widened_from"),
+                ("weather/source.yaml", "success_marker", "pattern", "done/{name}"),
+                ("weather/source.yaml", "expects.files", "greater than or equal to 1", "0"),
+                ("weather/source.yaml", "expects.deadline_hours", "the entry", "nothing"),
+                ("repayments/source.yaml", "extract.delta.location", "pattern", "lake/repayments"),
+            ],
+            id="11 extracts, widenings and markers that cannot be",
+        ),
     ],
 )
 def test_every_fault_of_a_broken_folder(

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Asset
+from airflow.sdk import Connection as AirflowConnection
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowSkipException,
     AirflowTaskTimeout,
 )
 
+from nightloop.stores.connections import find_connection
 from nightloop_airflow import job_operator
 from nightloop_airflow.job_operator import JobOperator
 
@@ -151,6 +154,30 @@ def test_nights_of_a_range(arguments: dict[str, Any], first: str, checkout: Path
     context = make_context(logical_date=None, params={"first": "2025-01-03", "last": "2025-01-05"})
 
     assert run(context, start=date(2025, 1, 1), **arguments)["facts"]["from"] == first
+
+
+def test_a_connection_of_airflow_reaches_the_job_in_its_environment_alone(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = {"crm": AirflowConnection(conn_id="crm", conn_type="postgres", login="reader", password="hush-hush")}
+    monkeypatch.setattr(AirflowConnection, "get", lambda name: stored[name])
+    told = 'facts["options"] = __import__("os").environ.get("AIRFLOW_CONN_CRM", "")\n'
+    write_job(checkout, "sys.exit(0)", told + WRITE)
+
+    result = run(make_context(), connection="crm")
+
+    assert find_connection("crm", {"AIRFLOW_CONN_CRM": result["facts"]["options"]}).password == "hush-hush"
+    assert "hush-hush" not in capsys.readouterr().out
+
+
+def test_an_unknown_connection_is_left_to_the_job(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise AirflowNotFoundException(name)
+
+    monkeypatch.setattr(AirflowConnection, "get", refuse)
+    write_job(checkout, "sys.exit(0)")
+
+    assert run(make_context(), connection="crm")["facts"]["from"] == "None"
 
 
 def test_a_run_without_a_night_fails_before_anything_starts(checkout: Path) -> None:

@@ -11,6 +11,7 @@ from nightloop.dataset import DatasetRef
 from nightloop.fault import FencedError, NightloopError
 from nightloop.run import Replay, format_night
 from nightloop.stores.lake import Lake
+from nightloop.stores.lake_files import LakeFiles
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -88,6 +89,19 @@ def test_table_may_gain_columns_where_allowed(lake: Lake) -> None:
     wider = _frame(lake, (2, T[1])).selectExpr("'x' AS more", "*")
     lake.publish(wider, ref, _replay(T[1]), 2, may_add_columns=True)
     assert sorted((row["n"], row["more"]) for row in lake.read(ref).collect()) == [(1, None), (2, "x")]
+
+
+def test_declared_widening_keeps_the_nights_before(lake: Lake) -> None:
+    ref = DatasetRef("clean", "loans")
+    lake.publish(_frame(lake, (1, T[0]), (2, T[1])), ref, _replay(*T[:2]), 1)
+    large = _frame(lake, (5_000_000_000, T[1]), columns="n bigint")
+    with pytest.raises(NightloopError, match="n int"):
+        lake.publish(large, ref, _replay(T[1]), 2, may_add_columns=True)
+    lake.publish(large, ref, _replay(T[1]), 3, may_widen=True)
+    lake.publish(large, ref, _replay(T[1]), 4, may_widen=True)
+    assert lake.read(ref).schema["n"].dataType.simpleString() == "bigint"
+    assert _found(lake, ref) == [1, 5_000_000_000]
+    assert len(LakeFiles(lake.root).table(ref).to_pyarrow_table()) == 2
 
 
 def test_nights_published_at_once_into_a_new_table_all_stand(lake: Lake) -> None:

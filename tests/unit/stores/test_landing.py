@@ -1,19 +1,25 @@
-"""The landing zone, local and on S3."""
+"""The landing zone of local files: arrival, completeness, checksums."""
 
 import gzip
 import hashlib
 import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from nightloop.fault import NightloopError
-from nightloop.stores.keys import load_pii_key
-from nightloop.stores.landing import compute_checksum, list_files, open_file
+from nightloop.stores import landing
+from nightloop.stores.landing import compute_checksum, find_growing, land_file, list_files, open_file
 
 ARRIVED = datetime(2025, 1, 2, 1, 50, tzinfo=UTC)
+
+
+def write(path: Path, content: bytes = b"x", arrived_at: datetime = ARRIVED) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (arrived_at.timestamp(), arrived_at.timestamp()))
 
 
 def test_local_files_arrive_at_their_modification_time(tmp_path: Path) -> None:
@@ -25,10 +31,7 @@ def test_local_files_arrive_at_their_modification_time(tmp_path: Path) -> None:
         "loans/c.csv.partial",
         "other/d.csv",
     ):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(b"x") if name.endswith(".gz") else b"x")
-        os.utime(path, (ARRIVED.timestamp(), ARRIVED.timestamp()))
+        write(tmp_path / name, gzip.compress(b"x") if name.endswith(".gz") else b"x")
     files = list_files("loans", str(tmp_path))
     assert [(file.path, file.arrived_at) for file in files] == [("b.csv", ARRIVED), ("sub/a.csv.gz", ARRIVED)]
     assert compute_checksum(files[0]) == hashlib.sha256(b"x").hexdigest()
@@ -40,43 +43,59 @@ def test_folder_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
     assert list_files("loans", str(tmp_path)) == []
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    moto_server = pytest.importorskip("moto.server")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    import boto3
-
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="landing")
-    client.put_object(Bucket="landing", Key="loans/a.csv", Body=b"x", Metadata={"arrived-at": ARRIVED.isoformat()})
-    client.put_object(Bucket="landing", Key="loans/b.csv", Body=b"y")
-    yield "s3://landing/loans"
-    server.stop()
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_objects_arrive_when_their_metadata_says_or_else_when_modified(bucket: str) -> None:
-    first, second = list_files(bucket, "unused")
-    assert (first.path, first.address, first.arrived_at) == ("a.csv", "s3a://landing/loans/a.csv", ARRIVED)
-    assert second.arrived_at > ARRIVED
-    assert compute_checksum(second) == hashlib.sha256(b"y").hexdigest()
+@pytest.mark.parametrize(
+    ("marker", "files", "complete"),
+    [
+        pytest.param("_SUCCESS", ["a.csv", "b.csv", "_SUCCESS"], ["a.csv", "b.csv"], id="one for the folder"),
+        pytest.param("_SUCCESS", ["x/a.csv", "x/_SUCCESS", "y/b.csv"], ["x/a.csv"], id="each folder its own"),
+        pytest.param("{name}.done", ["a.csv", "a.csv.done", "b.csv", "c.csv.done"], ["a.csv"], id="one for each file"),
+        pytest.param("ready", ["ready", "a.csv"], [], id="older than its file"),
+    ],
+)
+def test_a_file_is_complete_once_its_marker_lies_beside_it(
+    marker: str, files: list[str], complete: list[str], tmp_path: Path
+) -> None:
+    for seconds, name in enumerate(files):
+        write(tmp_path / name, arrived_at=ARRIVED + timedelta(seconds=seconds))
+    listed = list_files(".", str(tmp_path), marker)
+    assert [file.path for file in listed if file.is_complete] == complete
+    assert not {file.path for file in listed} & {"_SUCCESS", "a.csv.done", "c.csv.done", "ready"}
 
 
-def test_key_is_drawn_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
-    key = load_pii_key(tmp_path, {})
-    assert (load_pii_key(tmp_path, {}), len(key)) == (key, 64)
-    assert load_pii_key(tmp_path, {"NIGHTLOOP_PII_KEY": "k" * 32}) == b"k" * 32
-    (tmp_path / "pii.key").chmod(0o644)
-    with pytest.raises(NightloopError, match="chmod 600"):
-        load_pii_key(tmp_path, {})
+def test_a_file_that_grows_between_two_looks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landing, "SETTLE_SECONDS", 0.5)
+    for name in ("grows.csv", "changes.csv", "stands.csv", "goes.csv", "old.csv"):
+        write(tmp_path / name, b"1,2\n", ARRIVED if name == "old.csv" else datetime.now(UTC))
+    checksums = {file: compute_checksum(file) for file in list_files(".", str(tmp_path))}
+    changed = next(file for file in checksums if file.path == "changes.csv")
+
+    def go_on() -> None:
+        with (tmp_path / "grows.csv").open("ab") as stream:
+            stream.write(b"3,4\n")
+        write(tmp_path / "changes.csv", b"1,3\n", changed.arrived_at)
+        (tmp_path / "goes.csv").unlink()
+
+    writer = threading.Timer(0.1, go_on)
+    writer.start()
+    growing = find_growing(checksums)
+    writer.join()
+    assert {file.path for file in growing} == {"grows.csv", "changes.csv", "goes.csv"}
 
 
-def test_short_key_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NightloopError, match="NIGHTLOOP_PII_KEY"):
-        load_pii_key(tmp_path, {"NIGHTLOOP_PII_KEY": "short"})
+def test_old_files_are_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path / "old.csv")
+    (file,) = list_files(".", str(tmp_path))
+    started = time.monotonic()
+    assert find_growing({file: compute_checksum(file)}) == set()
+    assert time.monotonic() - started < 1
+
+
+def test_a_landed_file_arrived_when_told_and_is_never_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "landing" / "loans"
+    for content in (b"first", b"second"):
+        write(tmp_path / "out", content)
+        land_file(tmp_path / "out", str(folder), "a.parquet", ARRIVED)
+    (file,) = list_files("loans", str(tmp_path / "landing"))
+    assert (file.path, file.arrived_at) == ("a.parquet", ARRIVED)
+    assert [path.name for path in folder.iterdir()] == ["a.parquet"]
+    assert (folder / "a.parquet").read_bytes() == b"first"
