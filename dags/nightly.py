@@ -1,7 +1,7 @@
 """Scores one night, measures what earlier nights were worth, and decides whether to retrain.
 
 1. `wait_for_sources` waits, deferred, until every source has closed this night, at most until the deadline.
-2. `build_features` builds the spine and its as-of features.
+2. `build_features` builds the spine and its as-of features, in the folder's version and in that of the champion.
 3. `score_batch` scores them with the champion of this night; `load_scores` publishes them to the warehouse.
 4. `wait_for_earlier_nights` puts the nights of a backfill in order, and passes at once otherwise.
 5. `measure_outcomes` measures the cohorts whose outcomes matured; `profile_partition` profiles features and scores.

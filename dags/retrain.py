@@ -3,7 +3,8 @@
 Started by an open request of the nightly DAG (the asset), by the refresh schedule if there is one, or by hand.
 
 1. `plan_retraining` reads the open requests, opens the judging window and names the candidates.
-2. `build_features` fills what the training window misses of the current feature version; usually nothing.
+2. `build_features` fills what the training window misses of the folder's and the champion's feature version, usually
+   nothing, and names the nights that cannot be filled; `profile_partition` then profiles the window.
 3. `train_candidate`, one per candidate, fits as of the opening of the judging window.
 4. `judge_candidates` answers *promote*, *keep* or *not enough evidence* on the matured rows of that window.
 5. `refit_recipe` refits the winner on everything known tonight; skipped unless it is promoted.

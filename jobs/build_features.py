@@ -1,59 +1,66 @@
 """Build the features of a use case's nights, as of each night.
 
-Reads the clean tables of its sources, which must have closed their nights. Writes one Delta commit of
-`features/<use case>/<feature version>`, counts and checks. Fails on a wrong spine (a row twice, a decision after its
-night) and on a `fail` expectation of the suite, which is judged on the staged rows of the run; nothing is published
-then. A night without decisions leaves an empty partition. Option `refill=missing`: computes only the
-nights that this feature version lacks though their sources have closed them, and is skipped where there is none.
+Computes the folder's feature version and, where the champion of a night was trained on another one, that version too,
+from the definition kept in the ledger. Reads the clean tables of its sources, which must have closed their nights.
+Writes one Delta commit of `features/<use case>/<feature version>` per version, counts and checks. Fails on a wrong
+spine (a row twice, a decision after its night) and on a `fail` expectation of the suite, which is judged on the staged
+rows of the run; nothing of that version is published then. A folder's version that no champion reads yet fails alone,
+and facts say why. Option `refill=missing`: computes only nights that the folder's or the champion's version lacks,
+lists those that cannot be refilled with the reason, and is skipped where nothing is missing.
 """
 
 import sys
 from collections.abc import Sequence
 
-from nightloop.asof_inputs import (
-    assert_sources_closed,
-    list_nights,
-    load_sources,
-    open_sources,
-    select_missing,
-    version_features,
-)
+from nightloop.asof_inputs import assert_sources_closed, list_nights, open_sources
 from nightloop.dataset import DatasetRef
+from nightloop.feature_builds import build_each, describe_builds, record_build, record_refused
+from nightloop.feature_versions import FeatureSet, plan_nights, plan_refill, present_features
 from nightloop.job import JobContext, run_job
-from nightloop.run import JobResult
+from nightloop.run import JobResult, Replay
+from nightloop.sql_contracts import assert_features_sql
 from nightloop.stores.lake_files import LakeFiles
 
 
 def build_features(job: JobContext) -> JobResult:
+    """Plan the versions and their nights, then build one after the other."""
+    present = present_features(job.use_case, job.load_source)
+    plan = plan_refill if job.options.get("refill") == "missing" else plan_nights
+    builds = plan(present, job.replay, job.ledger, LakeFiles(job.settings.lake), job.load_source)
+    if not builds:
+        job.skip("no night is missing")
+    record_refused(job.ledger, job.replay, job.token, builds)
+    outcomes = build_each(builds, lambda one: _build(job, one.features, one.replay_of(job.replay)))
+    built = [one for one, outcome in zip(builds, outcomes, strict=True) if one.nights and not isinstance(outcome, str)]
+    counts, facts = describe_builds(present, builds, outcomes)
+    return job.result([one.features.ref for one in built], counts, facts=facts)
+
+
+def _build(job: JobContext, features: FeatureSet, replay: Replay) -> int:
+    """Build, judge and publish one feature version; return its rows."""
     from nightloop.asof.features import build_features as build
     from nightloop.asof.spine import build_spine, check_spine
     from nightloop.quality.judge import judge, preload, verdict_error
 
-    use_case, replay = job.use_case, job.replay
-    sources = load_sources(use_case, job.load_source)
-    version = version_features(use_case, sources)
-    if job.options.get("refill") == "missing":
-        stored = LakeFiles(job.settings.lake).nights(DatasetRef("features", use_case.name, version), replay.variant)
-        replay = select_missing(replay, sources, stored, job.ledger) or job.skip("no night is missing")
-    assert_sources_closed(sources, replay, job.ledger)
+    use_case, ref, token = features.use_case, features.ref, job.token
+    assert_features_sql(use_case, features.sources)
+    assert_sources_closed(features.sources, replay, job.ledger)
     preload(use_case.suite)
-    token = job.token
-    ref, spine_ref = DatasetRef("features", use_case.name, version), DatasetRef("features", use_case.name, "spine")
-
+    spine_ref = DatasetRef("features", use_case.name, f"{features.version}/spine")
     with job.phase("spine"):
-        opened = open_sources(use_case, sources, job.lake, replay.knowledge)
+        opened = open_sources(use_case, features.sources, job.lake, replay.knowledge)
         nights = list_nights(use_case.schedule, replay.nights)
         spine = build_spine(opened, nights, use_case.entity, use_case.spine_sql, replay.variant)
         spine = job.lake.stage(spine, spine_ref, replay, token)
         figures = check_spine(spine, nights, use_case.entity)
     with job.phase("features"):
         numeric, categorical = use_case.features.numeric, use_case.features.categorical
-        features = build(spine, figures, opened, use_case.features_sql, numeric, categorical, use_case.entity)
-        staged = job.lake.stage(features, ref, replay, token)
+        frame = build(spine, figures, opened, use_case.features_sql, numeric, categorical, use_case.entity)
+        staged = job.lake.stage(frame, ref, replay, token)
     with job.phase("judge"):
         verdict = judge(staged, use_case.suite, str(ref)) if figures.total else None
         if verdict is not None:
-            job.ledger.write_checks(job.run_key, token, str(ref), verdict.checks)
+            job.ledger.write_checks(replay.run_key, token, str(ref), verdict.checks)
             if verdict.failed:
                 raise verdict_error(verdict)
     with job.phase("publish"):
@@ -61,9 +68,8 @@ def build_features(job: JobContext) -> JobResult:
         commit = job.lake.publish(staged, ref, replay, token, expected=figures.total)
         job.lake.drop_stage(ref, replay, token)
         job.lake.drop_stage(spine_ref, replay, token)
-    for run_key in replay.run_keys:
-        job.ledger.write_counts(run_key, token, {"features": figures.rows[run_key.night]})
-    return job.result([ref], {"rows": commit.rows}, facts={"feature_version": version})
+    record_build(job.ledger, features, replay, token, figures.rows)
+    return commit.rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:

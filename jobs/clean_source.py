@@ -18,7 +18,7 @@ from nightloop.verdict import Check
 
 
 def clean_source(job: JobContext) -> JobResult:
-    from nightloop.cleaning import build_outcomes, count_rows, select_clean, select_typed
+    from nightloop.cleaning import build_outcomes, count_rows, record_cleaning, select_clean, select_typed
     from nightloop.etl.clean import GOOD, QUARANTINED, over_budget
     from nightloop.quality.judge import judge, preload, verdict_error
 
@@ -62,6 +62,7 @@ def clean_source(job: JobContext) -> JobResult:
             job.lake.publish(good, clean, replay, token, expected=total[GOOD], is_counted=True, **may)
         job.lake.drop_stage(clean, replay, token)
         job.ledger.assert_not_fenced(replay, job.name, token)
+        record_cleaning(job.ledger, source, replay, token, counts)
         job.ledger.close_run(replay, token)
     warnings = ", ".join(check.name for check in checks if check.outcome == "warn")
     return job.result([clean, aside], total, facts={"warnings": warnings} if warnings else {})

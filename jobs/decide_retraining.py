@@ -16,6 +16,7 @@ from datetime import datetime
 from nightloop.drift.decision import decide
 from nightloop.drift.past import DRIFT, choose_kind, recall_open_request
 from nightloop.drift_inputs import find_champion, read_inputs, read_verdicts
+from nightloop.feature_versions import present_features
 from nightloop.job import JobContext, run_job
 from nightloop.run import MAIN_VARIANT, JobResult
 from nightloop.stores.ledger import VerdictRow
@@ -45,7 +46,7 @@ def decide_retraining(job: JobContext) -> JobResult:
 
 def _decide_nights(job: JobContext) -> list[VerdictRow]:
     replay, params = job.replay, job.use_case.drift
-    inputs = read_inputs(job.ledger, job.use_case, replay)
+    inputs = read_inputs(job.ledger, present_features(job.use_case, job.load_source), replay)
     recorded = read_verdicts(job.ledger, replay.scope, replay.variant)
     is_backfill = len(replay.nights) > 1 or job.options.get("backfill") == "true"
     before = [row for night, row in recorded.items() if night not in replay.nights]
@@ -54,7 +55,7 @@ def _decide_nights(job: JobContext) -> list[VerdictRow]:
         earlier = recorded.get(night)
         kind = choose_kind(earlier.kind if earlier else None, is_backfill=is_backfill)
         tonight = replace(
-            inputs,
+            inputs[night],
             as_of=night,
             past=[*before, *decided],
             champion=find_champion(job.ledger, job.use_case, night),

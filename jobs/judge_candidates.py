@@ -23,7 +23,7 @@ from nightloop.training_inputs import (
     entity_keys,
     make_plan,
     read_candidate,
-    read_labels,
+    read_judged,
     read_rows,
     work_folder,
 )
@@ -38,8 +38,9 @@ def judge_candidates(job: JobContext) -> JobResult:
     baseline: tuple[float, ...] = ()
     serving = None
     with job.phase("score"):
-        labels = read_labels(use_case, lake, opened, as_of)
-        for planned in make_plan(use_case, job.load_source, champion):
+        candidates = make_plan(use_case, job.load_source, champion)
+        labels = read_judged(use_case, lake, job.ledger, candidates, opened, as_of)
+        for planned in candidates:
             left, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
             rows = read_rows(use_case, lake, planned, labels)
             scores = score_table(read_model(str(path), left.digest), rows)

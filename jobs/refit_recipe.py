@@ -26,7 +26,7 @@ from nightloop.training_inputs import (
     find_verdict,
     make_plan,
     read_candidate,
-    read_labels,
+    read_judged,
     read_rows,
     read_training_rows,
     work_folder,
@@ -43,14 +43,15 @@ def refit_recipe(job: JobContext) -> JobResult:
     planned = find_candidate(make_plan(use_case, job.load_source, champion), gate.facts["winner"])
     twin, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
     with job.phase("read"):
-        table, pins = read_training_rows(use_case, lake, planned, as_of)
+        table, pins = read_training_rows(use_case, lake, job.ledger, planned, as_of)
         rows = prepare_rows(table, as_of, use_case.training.choose_ratio, planned.recipe.half_life_days)
     with job.phase("fit"):
         work = work_folder(job.settings.work, job.run_key, "refit")
         columns, training = (planned.numeric, planned.categorical), use_case.training
         fitted = fit_candidate(rows, *columns, planned.recipe, work, use_case.task, training, twin.choices)
     with job.phase("agree"):
-        recent = read_rows(use_case, lake, planned, read_labels(use_case, lake, judging_opens(as_of, training), as_of))
+        judged = read_judged(use_case, lake, job.ledger, [planned], judging_opens(as_of, training), as_of)
+        recent = read_rows(use_case, lake, planned, judged)
         scores = score_table(fitted.model, recent), score_table(read_model(str(path), twin.digest), recent)
         verdict = judge_agreement(use_case.name, *scores, recent.column("label").to_numpy(), use_case.promotion)
     facts, links = {"answer": verdict.answer, "reason": verdict.reason}, {}

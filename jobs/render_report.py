@@ -8,10 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nightloop.asof_inputs import load_sources, version_features
-from nightloop.dataset import DatasetRef
 from nightloop.drift_inputs import read_verdicts
 from nightloop.fault import Fault, NightloopError
+from nightloop.feature_versions import find_features, present_features, served_version
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult, format_night
 from nightloop.stores.ledger import VerdictRow
@@ -36,15 +35,16 @@ def _render(job: JobContext, row: VerdictRow) -> str:
 
     os.environ["DO_NOT_TRACK"] = "1"
     use_case, key = job.use_case, job.replay.run_keys[job.replay.nights.index(row.as_of)]
-    version = version_features(use_case, load_sources(use_case, job.load_source))
+    present = present_features(use_case, job.load_source)
+    features = find_features(served_version(job.ledger, present, row.as_of), present, job.load_source, job.ledger)
+    seen = features.use_case.features
     nights = [*job.ledger.closed_nights(use_case.name, job.replay.variant), *job.replay.nights]
     reference = choose_reference(row, sorted({*nights}))
     with job.phase("sample"):
-        frame = job.lake.read(DatasetRef("features", use_case.name, version), job.replay.variant)
-        columns, rows = use_case.features.names, use_case.drift.report_rows
-        current, baseline = (sample_nights(frame, taken, columns, rows) for taken in ([row.as_of], reference))
+        frame, rows = job.lake.read(features.ref, job.replay.variant), use_case.drift.report_rows
+        current, baseline = (sample_nights(frame, taken, seen.names, rows) for taken in ([row.as_of], reference))
     with job.phase("draw"):
-        html = draw_report(current, baseline, use_case.features.numeric, use_case.features.categorical, row.verdict)
+        html = draw_report(current, baseline, seen.numeric, seen.categorical, row.verdict)
     return str(job.reports.write("drift", key, "drift.html", html))
 
 

@@ -2,11 +2,13 @@
 
 Reads features of the champion's feature version, the ledger's champion history, and the champions' artifacts, whose
 digests are checked. Writes one Delta commit of `scores/<use case>`. Nights before the first champion are left out and
-counted; where there is no other night the task is skipped. Fails when scored and featured rows differ in number.
+counted; where there is no other night the task is skipped. Fails when a champion's features were not built for its
+night, and when scored and featured rows differ in number.
 """
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import reduce
 
@@ -14,10 +16,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nightloop.dataset import DatasetRef
+from nightloop.feature_versions import assert_built
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult, format_night
 from nightloop.scoring.champions import ScoringModel, group_nights
 from nightloop.scoring.frame import score_frame
+from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.ledger import ModelRow
 
 
@@ -51,6 +55,7 @@ def _describe(row: ModelRow) -> ScoringModel:
 
 def _rows_of(job: JobContext, model: ScoringModel, nights: Sequence[datetime]) -> DataFrame:
     ref = DatasetRef("features", job.replay.scope, model.feature_version)
+    assert_built(ref, replace(job.replay, nights=tuple(nights)), job.ledger, LakeFiles(job.settings.lake))
     rows = job.lake.read(ref, job.replay.variant, job.replay.first, job.replay.last)
     return rows.where(F.col("night").isin([format_night(night) for night in nights]))
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,12 @@ from nightloop.fault import Fault, NightloopError
 from nightloop.run import MAIN_VARIANT, Replay, format_night, parse_instant, parse_night
 from nightloop.schedule import first_tick_at_or_after, last_tick_at_or_before, next_tick, previous_tick
 from nightloop.source import Source
+from nightloop.sql_contracts import ADDED_TO_CLEAN, clean_columns
 from nightloop.use_case import UseCase
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from nightloop.asof.visible import AsofSource, Night
     from nightloop.stores.lake import Lake
     from nightloop.stores.ledger import Ledger
@@ -44,7 +46,7 @@ def open_sources(
                 event_time=source.event_time,
                 tombstone=source.tombstone,
             ),
-            rows=lake.read(DatasetRef("clean", name), MAIN_VARIANT, last=knowledge),
+            rows=_as_defined(lake.read(DatasetRef("clean", name), MAIN_VARIANT, last=knowledge), source),
             opened=_list_opened(source, lake.root) if source.known_at.by == "column" else None,
         )
         for name, source in sources.items()
@@ -98,7 +100,9 @@ def version_features(use_case: UseCase, sources: Mapping[str, Source]) -> str:
     """Return the version under which the use case's features are stored and pinned."""
     schemas: dict[str, object] = {
         name: source.model_dump(
-            mode="json", include={"columns", "keys", "known_at", "event_time", "tombstone", "lookback_days", "pii"}
+            mode="json",
+            include={"columns", "keys", "known_at", "event_time", "tombstone", "lookback_days", "pii"},
+            exclude={"columns": {"__all__": {"description"}}},
         )
         | {"join": use_case.sources[name].join}
         for name, source in sources.items()
@@ -108,25 +112,17 @@ def version_features(use_case: UseCase, sources: Mapping[str, Source]) -> str:
     return feature_version(clean_sqls, use_case.spine_sql, use_case.features_sql, schemas, _ENGINE_VERSION)
 
 
+def _as_defined(rows: "DataFrame", source: Source) -> "DataFrame":
+    """Return the clean rows with the columns that this clean.sql makes; newer ones may have added to the table."""
+    own = {column.lower() for column in (*clean_columns(source), *ADDED_TO_CLEAN, "night", "variant")}
+    return rows.select(*(name for name in rows.columns if name.lower() in own))
+
+
 def list_nights(schedule: str, instants: Sequence[datetime]) -> "list[Night]":
     """Return the nights with the ticks before them."""
     from nightloop.asof.visible import Night
 
     return [Night(as_of, previous_tick(schedule, as_of)) for as_of in instants]
-
-
-def select_missing(
-    replay: Replay, sources: Mapping[str, Source], stored: Collection[str], ledger: "Ledger"
-) -> Replay | None:
-    """Return the replay's nights that are not stored though every source has closed them; None if there is none."""
-    closed = {name: set(ledger.closed_nights(name)) for name in sources}
-    missing = tuple(
-        night
-        for night in replay.nights
-        if format_night(night) not in stored
-        and all(last_tick_at_or_before(source.schedule, night) in closed[name] for name, source in sources.items())
-    )
-    return replace(replay, nights=missing, known_to=replay.knowledge) if missing else None
 
 
 def assert_sources_closed(sources: Mapping[str, Source], replay: Replay, ledger: "Ledger") -> None:

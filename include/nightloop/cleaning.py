@@ -1,6 +1,7 @@
 """The one frame that `clean_source` stages: etl, the folder's clean.sql and the row rules of its suite together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,8 +20,13 @@ from nightloop.etl.clean import (
     select_quarantined,
 )
 from nightloop.etl.typing import TYPED, empty_raw, type_rows, type_rules, typed_columns
+from nightloop.feature_definition import describe_cleaning, name_cleaning
 from nightloop.quality.rules import compile_row_rules, split_suite
+from nightloop.run import Replay
 from nightloop.source import Source
+
+if TYPE_CHECKING:
+    from nightloop.stores.ledger import Ledger
 
 
 def build_outcomes(spark: SparkSession, received: DataFrame | None, source: Source) -> DataFrame:
@@ -75,3 +81,13 @@ def select_typed(staged: DataFrame) -> DataFrame:
     rows = staged.where(F.col(OUTCOME) == GOOD)
     typed, clean = rows.select("typed.*").columns, rows.select("clean.*").columns
     return rows.select("typed.*", *(F.col(f"clean.`{name}`").alias(name) for name in clean if name not in typed))
+
+
+def record_cleaning(
+    ledger: "Ledger", source: Source, replay: Replay, token: int, counts: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Keep how the source is cleaned now, and that the nights of a replay were cleaned so, with their good rows."""
+    cleaning = describe_cleaning(source)
+    version, good = name_cleaning(cleaning), {night: figures[GOOD] for night, figures in counts.items()}
+    ledger.keep_definition(source.name, version, token, cleaning)
+    ledger.write_builds(replay, token, f"clean/{source.name}", version, good)

@@ -132,6 +132,23 @@ def prove(
 
 
 @app.command()
+def lineage(
+    use_case: Annotated[str, typer.Argument(help="Name of the use case.")],
+    column: Annotated[str | None, typer.Argument(help="One column of its features; default: all.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Print which columns of which sources each feature is made from, read from the SQL itself."""
+    from rich.console import Console
+
+    from nightloop.lineage_listing import list_lineage, print_lineage
+
+    with _faults_shown():
+        made_from = list_lineage(use_case, column, Settings.from_environment().folders)
+    print_lineage(made_from, Console(), as_json=as_json)
+
+
+@app.command()
 def schema() -> None:
     """Write the JSON Schemas of the YAML files anew, for editors."""
     from nightloop.validate import write_schemas

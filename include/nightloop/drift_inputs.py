@@ -4,25 +4,41 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from nightloop.asof.labels import complete_at
+from nightloop.dataset import DatasetRef
 from nightloop.drift.inputs import Champion, DecisionInputs
 from nightloop.drift.past import DRIFT, DRIFT_REPLAY
 from nightloop.drift.performance import Yardstick
 from nightloop.drift.profile import ColumnProfile
+from nightloop.feature_versions import FeatureSet, served_version
 from nightloop.run import Replay
 from nightloop.schedule import first_tick_at_or_after
 from nightloop.stores.ledger import Ledger, ProfileRow, VerdictRow
 from nightloop.use_case import UseCase
 
-DATASETS = ("features", "scores")
+SCORES = "scores"
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read_inputs(ledger: Ledger, use_case: UseCase, replay: Replay) -> DecisionInputs:
-    """Read what the decisions on a replay's nights share; nights later than a decision have no effect on it."""
+def read_inputs(ledger: Ledger, present: FeatureSet, replay: Replay) -> dict[datetime, DecisionInputs]:
+    """Read for each night of a replay what its decision may see; nights later than it have no effect.
+
+    Features are held against nights of the version that the night's champion reads: under another version a column may
+    mean something else.
+    """
+    served = {night: served_version(ledger, present, night) for night in replay.nights}
+    gathered = {version: _gather(ledger, present.use_case, replay, version) for version in {*served.values()}}
+    return {night: gathered[version] for night, version in served.items()}
+
+
+def _gather(ledger: Ledger, use_case: UseCase, replay: Replay, feature_version: str) -> DecisionInputs:
     scope, last, variant = replay.scope, replay.last, replay.variant
     return DecisionInputs.gather(
         scope,
-        [row for dataset in DATASETS for row in ledger.profiles(scope, dataset, _EVER, last, variant)],
+        [
+            row
+            for dataset in (features_of(scope, feature_version), SCORES)
+            for row in ledger.profiles(scope, dataset, _EVER, last, variant)
+        ],
         use_case.drift,
         matures_at=lambda cohort: first_tick_at_or_after(use_case.schedule, complete_at(cohort, use_case.label)),
         metrics=ledger.metrics(scope, _EVER, last, variant),
@@ -46,10 +62,9 @@ def find_champion(ledger: Ledger, use_case: UseCase, night: datetime) -> Champio
     return Champion(model.version, model.as_of, changes[-1].decided_as_of, yardstick)
 
 
-def find_edges(ledger: Ledger, replay: Replay, dataset: str) -> dict[str, tuple[float, ...]]:
-    """Return the newest bin edges of each column profiled so far, so that a new feature version keeps them."""
-    rows = ledger.profiles(replay.scope, dataset, _EVER, replay.last, replay.variant)
-    return {row.column: row.edges for row in rows if row.edges}
+def features_of(scope: str, feature_version: str) -> str:
+    """Return the name under which the profiles of a feature version stand in the ledger."""
+    return str(DatasetRef("features", scope, feature_version))
 
 
 def as_rows(profiles: Iterable[ColumnProfile], replay: Replay, dataset: str) -> list[ProfileRow]:

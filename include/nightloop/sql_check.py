@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import sqlglot
 from sqlglot import exp
@@ -10,8 +11,8 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from nightloop.fault import Fault
+from nightloop.sql_columns import DIALECT, find_unknown
 
-_DIALECT = "spark"
 _CLOCK = {
     "current_date", "curdate", "current_timestamp", "current_time", "localtimestamp", "localtime", "now", "sysdate",
     "getdate", "utc_timestamp",
@@ -65,7 +66,7 @@ class SqlContract:
 def check_sql(text: str, file: str, contract: SqlContract) -> list[Fault]:
     """Return everything that is wrong with a SQL file, each with its line; nothing when it may run."""
     try:
-        statements = [statement for statement in sqlglot.parse(text, read=_DIALECT) if statement is not None]
+        statements = [statement for statement in sqlglot.parse(text, read=DIALECT) if statement is not None]
     except (ParseError, TokenError) as error:
         return [_explain_syntax(error, file)]
     except (SqlglotError, RecursionError) as error:
@@ -98,7 +99,7 @@ def is_one_query(text: str) -> bool:
 def check_condition(text: str, where: str, columns: Collection[str]) -> list[Fault]:
     """Check a SQL condition such as `tombstone` or `observed_when` over the given columns."""
     try:
-        condition = sqlglot.parse_one(f"SELECT 1 WHERE {text}", read=_DIALECT)
+        condition = sqlglot.parse_one(f"SELECT 1 WHERE {text}", read=DIALECT)
     except SqlglotError as error:
         return [Fault(where, "a SQL condition", _shorten(str(error)), "correct it")]
     contract = SqlContract({"row": columns})
@@ -117,10 +118,10 @@ def check_condition(text: str, where: str, columns: Collection[str]) -> list[Fau
 def list_output(text: str, views: Mapping[str, Collection[str]]) -> list[str] | None:
     """Return the names of a SELECT's output columns, or None where they cannot be told."""
     try:
-        statement = sqlglot.parse_one(text, read=_DIALECT)
+        statement = sqlglot.parse_one(text, read=DIALECT)
         if statement.find(exp.Star):
             schema: dict[str, object] = {view: dict.fromkeys(columns, "string") for view, columns in views.items()}
-            statement = qualify(statement, schema=schema, dialect=_DIALECT, validate_qualify_columns=False)
+            statement = qualify(statement, schema=schema, dialect=DIALECT, validate_qualify_columns=False)
     except SqlglotError:
         return None
     if not isinstance(statement, exp.Query):
@@ -135,7 +136,7 @@ def normalise_sql(text: str) -> str:
     >>> normalise_sql("select a -- first" + chr(10) + "from raw") == normalise_sql("SELECT a FROM raw")
     True
     """
-    return sqlglot.parse_one(text, read=_DIALECT).sql(dialect=_DIALECT, comments=False, normalize_functions="upper")
+    return sqlglot.parse_one(text, read=DIALECT).sql(dialect=DIALECT, comments=False, normalize_functions="upper")
 
 
 def _check_nodes(statement: exp.Expr, file: str, contract: SqlContract) -> Iterator[Fault]:
@@ -150,7 +151,7 @@ def _check_nodes(statement: exp.Expr, file: str, contract: SqlContract) -> Itera
         ):
             yield Fault(where, "a SELECT", node.key.upper(), "folders only read")
         if isinstance(node, (exp.Parameter, exp.Placeholder, exp.SessionParameter)):
-            yield Fault(where, "fixed SQL", f"the variable {node.sql(dialect=_DIALECT)}", "write the value out")
+            yield Fault(where, "fixed SQL", f"the variable {node.sql(dialect=DIALECT)}", "write the value out")
         if isinstance(node, (exp.Limit, exp.Offset)) and not contract.is_row_wise:
             yield Fault(where, "every row of the answer", node.key.upper(), "which rows stay would be chance")
         if contract.is_row_wise and isinstance(node, _ROW_WISE_ONLY):
@@ -158,12 +159,12 @@ def _check_nodes(statement: exp.Expr, file: str, contract: SqlContract) -> Itera
         if isinstance(node, exp.Func) or _is_bare_call(node):
             yield from _check_function(node, where)
             if contract.is_row_wise and _names_of(node) & _MULTIPLYING:
-                yield Fault(where, "one row out for each row in", node.sql(dialect=_DIALECT), "keep the array")
+                yield Fault(where, "one row out for each row in", node.sql(dialect=DIALECT), "keep the array")
 
 
 def _check_function(node: exp.Expr, where: str) -> Iterator[Fault]:
     names = _names_of(node)
-    shown = node.sql(dialect=_DIALECT)
+    shown = node.sql(dialect=DIALECT)
     has_arguments = bool(list(node.iter_expressions())) and not _is_bare_call(node)
     window = node.find_ancestor(exp.Window)
     is_ordered = window is not None and bool(window.args.get("order"))
@@ -185,7 +186,7 @@ def _check_tables(statement: exp.Query, file: str, contract: SqlContract) -> Ite
     expected = f"one of the views {_list(contract.views)}"
     for table in statement.find_all(exp.Table):
         where = f"{file}:{_line_of(table)}"
-        shown = table.sql(dialect=_DIALECT)
+        shown = table.sql(dialect=DIALECT)
         if isinstance(table.this, exp.Func):
             yield Fault(where, expected, f"the table function {shown}", "remove it")
         elif table.args.get("db") or table.args.get("catalog"):
@@ -198,19 +199,13 @@ def _check_tables(statement: exp.Query, file: str, contract: SqlContract) -> Ite
 
 def _check_columns(statement: exp.Query, file: str, contract: SqlContract) -> Iterator[Fault]:
     """Check the columns of declared views, and the output, as far as they can be told without a database."""
-    views = {view.lower(): {column.lower() for column in columns} for view, columns in contract.views.items()}
-    named = _ctes_read(statement)
-    for column in statement.find_all(exp.Column):
-        if isinstance(column.this, exp.Star) or not column.table:
-            continue
-        select = column.find_ancestor(exp.Select)
-        table = _table_of(select, column.table) if select is not None else None
-        known = views.get(table.name.lower(), set()) if table is not None and id(table) not in named else set()
-        if table is not None and known and column.name.lower() not in known:
-            where = f"{file}:{_line_of(column)}"
-            yield Fault(where, f"a column of {table.name}: {_list(known)}", column.name, "correct its name")
-    yield from _check_plain_columns(statement, file, views)
-    found = list_output(statement.sql(dialect=_DIALECT), contract.views)
+    for unknown in find_unknown(statement, contract.views):
+        if not _is_bare_call(unknown.node):
+            close = get_close_matches(unknown.name.lower(), sorted(unknown.known), 1)
+            remedy = f"did you mean `{close[0]}`?" if close else "correct its name"
+            expected = f"a column of {' or '.join(unknown.views)}: {_list(unknown.known)}"
+            yield Fault(f"{file}:{_line_of(unknown.node)}", expected, unknown.name, remedy)
+    found = list_output(statement.sql(dialect=DIALECT), contract.views)
     if found is None:
         return
     lowered = {output.lower() for output in found}
@@ -219,30 +214,6 @@ def _check_columns(statement: exp.Query, file: str, contract: SqlContract) -> It
             yield Fault(f"{file}:1", f"the output column `{name}`", f"the columns {_list(found)}", "select it")
     for name in sorted({output for output in found if found.count(output) > 1}):
         yield Fault(f"{file}:1", "every output column once", f"`{name}` {found.count(name)} times", "rename one")
-
-
-def _check_plain_columns(statement: exp.Query, file: str, views: Mapping[str, Collection[str]]) -> Iterator[Fault]:
-    """Check unqualified columns of a SELECT that reads nothing but one view."""
-    for select in statement.find_all(exp.Select):
-        tables = list(select.find_all(exp.Table))
-        if len(tables) != 1 or select.find(exp.CTE, exp.Subquery, exp.Lateral) or select.find_ancestor(exp.Select):
-            continue
-        known = set(views.get(tables[0].name.lower(), ()))
-        aliases = {alias.alias.lower() for alias in select.find_all(exp.Alias)}
-        for column in select.find_all(exp.Column):
-            name = column.name.lower()
-            if known and not column.table and name not in known | aliases and not _is_bare_call(column):
-                where = f"{file}:{_line_of(column)}"
-                yield Fault(where, f"a column of {tables[0].name}: {_list(known)}", column.name, "correct its name")
-
-
-def _table_of(select: exp.Select, alias: str) -> exp.Table | None:
-    sources = [select.args.get("from_") or select.args.get("from"), *(select.args.get("joins") or [])]
-    for source in sources:
-        table = source.this if source is not None else None
-        if isinstance(table, exp.Table) and table.alias_or_name.lower() == alias.lower():
-            return table
-    return None
 
 
 def _ctes_read(statement: exp.Query) -> set[int]:
@@ -269,7 +240,7 @@ def _names_of(node: exp.Expr) -> set[str]:
         return {node.name.lower()}
     written = str(node.meta.get("name", "")).lower()
     names = {name.lower() for name in type(node).sql_names()} if isinstance(node, exp.Func) else set()
-    return {*names, written, node.sql(dialect=_DIALECT).split("(")[0].strip().lower()} - {""}
+    return {*names, written, node.sql(dialect=DIALECT).split("(")[0].strip().lower()} - {""}
 
 
 def _is_sorted(node: exp.Expr) -> bool:
@@ -280,7 +251,7 @@ def _is_sorted(node: exp.Expr) -> bool:
 
 def _mark_lines(statement: exp.Query, text: str) -> None:
     """Give calls that the parser left without a line that of the first word of their name."""
-    tokens = sqlglot.tokenize(text, read=_DIALECT)
+    tokens = sqlglot.tokenize(text, read=DIALECT)
     for node in statement.find_all(exp.Func):
         names = _names_of(node)
         if "line" not in node.meta and (

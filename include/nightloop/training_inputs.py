@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nightloop.asof_inputs import load_sources, version_features
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
+from nightloop.feature_builds import refused_nights
 from nightloop.run import MAIN_VARIANT, Replay, RunKey, parse_night
 from nightloop.schedule import ticks
 from nightloop.source import Source
@@ -82,26 +84,70 @@ def read_labels(use_case: UseCase, lake: LakeFiles, after: datetime | None, unti
     return labels
 
 
+def features_ref(use_case: UseCase, planned: PlannedCandidate) -> DatasetRef:
+    """Return the table of the feature version that a candidate sees."""
+    return DatasetRef("features", use_case.name, planned.feature_version)
+
+
+def leave_out_refused(
+    use_case: UseCase, lake: LakeFiles, ledger: "Ledger", planned: Sequence[PlannedCandidate], labels: pa.Table
+) -> tuple[pa.Table, list[str]]:
+    """Return the labels of the cohorts whose features all candidates have, and the nights that cannot be refilled.
+
+    Raises:
+        NightloopError: no cohort is left.
+    """
+    cohorts = Replay(use_case.name, _cohorts(labels))
+    refs = dict.fromkeys(features_ref(use_case, one) for one in planned)
+    refused = sorted({night for ref in refs for night in refused_nights(ref, cohorts, ledger, lake)})
+    kept = labels.filter(pc.invert(pc.is_in(labels.column("cohort"), pa.array(refused, pa.string()))))
+    if not kept.num_rows:
+        where, found = f"features of {len(cohorts.nights)} labelled nights", "none that could be refilled"
+        remedy = "see the facts of build_features, and run clean_source again where it says so"
+        raise NightloopError(Fault(where, ", ".join(map(str, refs)), found, remedy))
+    return kept, refused
+
+
+def read_judged(
+    use_case: UseCase,
+    lake: LakeFiles,
+    ledger: "Ledger",
+    planned: Sequence[PlannedCandidate],
+    opened: datetime,
+    until: datetime,
+) -> pa.Table:
+    """Return the labels that all candidates are judged on: matured since the window opened, with everyone's features.
+
+    Raises:
+        NightloopError: there are none.
+    """
+    return leave_out_refused(use_case, lake, ledger, planned, read_labels(use_case, lake, opened, until))[0]
+
+
 def read_rows(use_case: UseCase, lake: LakeFiles, planned: PlannedCandidate, labels: pa.Table) -> pa.Table:
     """Return the labelled rows with the features that a candidate sees, their entity key, and protected attributes.
+
+    A protected attribute that an older version does not have is left out.
 
     Raises:
         NightloopError: a labelled row has no features of the candidate's version.
     """
-    nights = tuple(sorted(parse_night(night) for night in labels.column("cohort").unique().to_pylist()))
-    ref = DatasetRef("features", use_case.name, planned.feature_version)
-    columns = dict.fromkeys(["row_id", *use_case.entity, "decision_time", *use_case.protected, *planned.columns])
-    features = _read(lake, ref, Replay(use_case.name, nights), list(columns))
-    if features is None:
+    ref = features_ref(use_case, planned)
+    stored = lake.open(ref, Replay(use_case.name, _cohorts(labels)))
+    own = [name for name in (*use_case.entity, *use_case.protected) if name in stored.columns]
+    batches = list(stored.stream(list(dict.fromkeys(["row_id", *own, "decision_time", *planned.columns]))))
+    if not batches:
         raise NightloopError(Fault(f"lake table {ref}", "features of the labelled nights", "none", "build_features"))
+    features = pa.Table.from_batches(batches)
     return join_labels(features, labels)
 
 
 def read_training_rows(
-    use_case: UseCase, lake: LakeFiles, planned: PlannedCandidate, cut: datetime
+    use_case: UseCase, lake: LakeFiles, ledger: "Ledger", planned: PlannedCandidate, cut: datetime
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Return the rows a candidate may train on as of a cut, and the pins that fix them."""
-    labels = select_window(read_labels(use_case, lake, None, cut), cut, use_case.training.window_days)
+    matured = select_window(read_labels(use_case, lake, None, cut), cut, use_case.training.window_days)
+    labels, refused = leave_out_refused(use_case, lake, ledger, [planned], matured)
     rows = read_rows(use_case, lake, planned, labels)
     decided = rows.column("decision_time")
     pins = {
@@ -111,6 +157,7 @@ def read_training_rows(
         "as_of": cut.isoformat(),
         "rows": rows.num_rows,
         "content": content_hash(rows),
+        "nights_without_features": len(refused),
     }
     return rows, pins
 
@@ -213,6 +260,10 @@ def assert_requested(ledger: "Ledger", scope: str, requests: Sequence[datetime])
     ]
     if faults:
         raise NightloopError(faults)
+
+
+def _cohorts(labels: pa.Table) -> tuple[datetime, ...]:
+    return tuple(sorted(parse_night(night) for night in labels.column("cohort").unique().to_pylist()))
 
 
 def _read(lake: LakeFiles, ref: DatasetRef, replay: Replay, columns: Sequence[str]) -> pa.Table | None:

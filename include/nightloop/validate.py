@@ -21,11 +21,22 @@ from nightloop.folders import (
 from nightloop.quality.params import Suite
 from nightloop.source import Source
 from nightloop.sql_check import SqlContract, check_condition, check_sql, is_one_query, list_output
+from nightloop.sql_contracts import (
+    ADDED_TO_CLEAN,
+    Columns,
+    check_features_sql,
+    check_label_sql,
+    check_spine_sql,
+    clean_columns_of,
+    feature_views,
+    label_views,
+    raw_columns,
+    raw_views,
+    spine_views,
+)
 from nightloop.use_case import UseCase
 
 SCHEMAS: Mapping[str, type[BaseModel]] = {"source": Source, "use_case": UseCase, "suite": Suite}
-_ADDED_TO_RAW = ("known_at",)
-_ADDED_TO_CLEAN = ("known_at", "known_by", "_file", "_row")
 _METRICS = {
     "binary": {"roc_auc", "pr_auc", "log_loss", "brier", "accuracy"},
     "multiclass": {"log_loss", "accuracy"},
@@ -85,12 +96,12 @@ def write_schemas(folder: Path) -> None:
 
 
 def _check_source(folder: _Folder, source: Source) -> Iterator[Fault]:
-    raw = _raw_columns(source)
+    raw = raw_columns(source)
     clean_file = str(folder.path / "clean.sql")
-    keys = tuple(key for key in source.keys if key not in _ADDED_TO_CLEAN)
-    yield from check_sql(source.clean_sql, clean_file, SqlContract({"raw": (*raw, *_ADDED_TO_RAW)}, keys, True))
+    keys = tuple(key for key in source.keys if key not in ADDED_TO_CLEAN)
+    yield from check_sql(source.clean_sql, clean_file, SqlContract(raw_views(source), keys, True))
     clean = list_output(source.clean_sql, {"raw": raw})
-    known = None if clean is None else {*clean, *_ADDED_TO_CLEAN}
+    known = None if clean is None else {*clean, *ADDED_TO_CLEAN}
     if known is not None and source.event_time not in known:
         yield _unknown(folder.where("event_time"), "a column of clean.sql", known, source.event_time)
     if source.tombstone is not None:
@@ -174,21 +185,16 @@ def _check_use_case(
     for name in use_case.sources:
         if name not in sources and name not in broken:
             yield _unknown(folder.where("sources", name), "a source", sources, name)
-    clean = {name: _clean_columns(sources.get(name)) for name in use_case.sources}
+    clean = clean_columns_of(use_case, sources)
     yield from _check_spine(folder, use_case, clean)
     yield from _check_features(folder, use_case, clean)
     yield from _check_label(folder, use_case, clean)
     yield from _check_limits(folder, use_case)
 
 
-def _check_spine(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[str, ...]]) -> Iterator[Fault]:
-    views: dict[str, tuple[str, ...]] = {"nights": ("as_of", "previous_as_of")}
-    for name, columns in clean.items():
-        seen = (*columns, "as_of") if columns else ()
-        views |= {name: seen, f"{name}_new": seen}
-    contract = SqlContract(views, (*use_case.entity, "decision_time"))
-    yield from check_sql(use_case.spine_sql, str(folder.path / "spine.sql"), contract)
-    spine = list_output(use_case.spine_sql, views)
+def _check_spine(folder: _Folder, use_case: UseCase, clean: Mapping[str, Columns]) -> Iterator[Fault]:
+    yield from check_spine_sql(use_case, clean, folder.path)
+    spine = list_output(use_case.spine_sql, spine_views(clean))
     if spine is None:
         return
     for name, source in use_case.sources.items():
@@ -203,11 +209,9 @@ def _check_spine(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[s
             yield _unknown(folder.where("protected", index), "a column of spine.sql", spine, column)
 
 
-def _check_features(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[str, ...]]) -> Iterator[Fault]:
-    views = _scoped_views(use_case, clean, "")
-    file = str(folder.path / "features.sql")
-    yield from check_sql(use_case.features_sql, file, SqlContract(views, ("row_id", *use_case.features.names)))
-    output = list_output(use_case.features_sql, views)
+def _check_features(folder: _Folder, use_case: UseCase, clean: Mapping[str, Columns]) -> Iterator[Fault]:
+    yield from check_features_sql(use_case, clean, folder.path)
+    output = list_output(use_case.features_sql, feature_views(use_case, clean))
     names = list(use_case.features.names)
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Fault(folder.where("features"), "each feature once", f"`{name}` twice", "remove one")
@@ -218,16 +222,15 @@ def _check_features(folder: _Folder, use_case: UseCase, clean: Mapping[str, tupl
             where = folder.where("protected", use_case.protected.index(name))
             yield Fault(where, "protected attributes in the spine only", f"`{name}` in features.sql", "remove it there")
     suite = read_document(folder.path / "suite.yaml")
-    spine = list_output(use_case.spine_sql, {})
+    spine = list_output(use_case.spine_sql, spine_views(clean))
     known = None if output is None or spine is None else {*output, *spine}
     yield from _check_suite(suite, use_case.suite, known)
 
 
-def _check_label(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[str, ...]]) -> Iterator[Fault]:
-    views = _scoped_views(use_case, clean, "_after")
-    yield from check_sql(use_case.label_sql, str(folder.path / "label.sql"), SqlContract(views, ("row_id", "label")))
+def _check_label(folder: _Folder, use_case: UseCase, clean: Mapping[str, Columns]) -> Iterator[Fault]:
+    yield from check_label_sql(use_case, clean, folder.path)
     if use_case.label.observed_when is not None:
-        output = list_output(use_case.label_sql, views) or ()
+        output = list_output(use_case.label_sql, label_views(use_case, clean)) or ()
         yield from check_condition(use_case.label.observed_when, folder.where("label", "observed_when"), output)
 
 
@@ -266,27 +269,6 @@ def _check_suite(document: Document, suite: Suite, known: set[str] | None) -> It
         for column in [column for column in columns if isinstance(column, str)]:
             if known is not None and column not in known:
                 yield _unknown(document.where(("expectations", index, "kwargs", "column")), "a column", known, column)
-
-
-def _scoped_views(use_case: UseCase, clean: Mapping[str, tuple[str, ...]], suffix: str) -> dict[str, tuple[str, ...]]:
-    views = {f"{name}{suffix}": ("row_id", *columns) if columns else () for name, columns in clean.items()}
-    return {"spine": _spine_columns(use_case), **views}
-
-
-def _spine_columns(use_case: UseCase) -> tuple[str, ...]:
-    output = list_output(use_case.spine_sql, {})
-    return () if output is None else tuple(dict.fromkeys(("row_id", "as_of", "night", *output)))
-
-
-def _raw_columns(source: Source) -> tuple[str, ...]:
-    dropped = {column for column, treatment in source.pii.items() if treatment.treatment == "drop"}
-    return tuple(column for column in source.columns if column not in dropped)
-
-
-def _clean_columns(source: Source | None) -> tuple[str, ...]:
-    """Return the columns of a clean table, or none where they cannot be told."""
-    output = None if source is None else list_output(source.clean_sql, {"raw": _raw_columns(source)})
-    return () if output is None else (*output, *_ADDED_TO_CLEAN)
 
 
 def _unknown(where: str, expected: str, known: Any, found: str) -> Fault:

@@ -58,7 +58,8 @@ def use_case_job(job: str, use_case: UseCase, **kwargs: Any) -> JobOperator:
 def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator, JobOperator]:
     """Build plan → candidates, in parallel → gate → refit → promotion; return the first and the last task.
 
-    `is_refilled` says whether features missing in the training window are computed first. The refit is skipped unless
+    `is_refilled` says whether features missing in the training window are computed first, and profiled, so that drift
+    has a past to compare with when their version wins. The refit is skipped unless
     the gate promotes; the promotion runs either way, because it also records the answer to every open request.
     """
     budget = timedelta(minutes=use_case.training.budget_minutes) + TRAINING_MARGIN
@@ -79,7 +80,9 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
     )
     if is_refilled:
         reach_days = training_reach_days(use_case)
-        plan >> use_case_job("build_features", use_case, reach_days=reach_days, options={"refill": "missing"}) >> train
+        refill = use_case_job("build_features", use_case, reach_days=reach_days, options={"refill": "missing"})
+        plan >> refill >> train
+        refill >> use_case_job("profile_partition", use_case, reach_days=reach_days)
     train >> judge >> refit >> promote
     judge >> promote
     return plan, promote

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from deltalake import DeltaTable
 
-from nightloop.drift_inputs import read_verdicts
+from nightloop.drift_inputs import features_of, read_verdicts
 from nightloop.run import MAIN_VARIANT, RunKey, format_night
 from nightloop.stores.ledger import Ledger
 from nightloop.stores.warehouse import Warehouse
@@ -41,7 +41,8 @@ def read_ledger(loop: Loop, night: datetime) -> dict[str, Rows]:
         "ledger maturity": [asdict(row) for row in ledger.maturity(scope, night) if row.as_of == night],
         "ledger verdict": [asdict(verdict.verdict)] if verdict else [],
     }
-    for dataset in ("features", "scores"):
+    versions = sorted(path.name for path in Path(loop.settings.lake, "features", scope).iterdir())
+    for dataset in (*(features_of(scope, version) for version in versions), "scores"):
         found[f"ledger profiles of {dataset}"] = [asdict(row) for row in ledger.profiles(scope, dataset, night, night)]
     for name in (scope, *(source.name for source in loop.sources)):
         counted = ledger.counts(name, night, night, MAIN_VARIANT)

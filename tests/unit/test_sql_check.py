@@ -77,8 +77,59 @@ def test_refused(sql: str, line: int, expected: str, found: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sql", "line", "expected", "found", "remedy"),
+    [
+        pytest.param(
+            "SELECT spine.row_id, fair FROM spine\nJOIN trips ON trips.row_id = spine.row_id",
+            1, "a column of spine or trips: fare, parts", "fair", "did you mean `fare`?", id="joined views",
+        ),
+        pytest.param(
+            "SELECT t.row_id\nFROM trips t\nWHERE t.zones > 1",
+            3, "a column of trips", "zones", "`zone`", id="condition",
+        ),
+        pytest.param(
+            "WITH a AS (\nSELECT row_id, fares FROM trips) SELECT row_id FROM a",
+            2, "a column of trips", "fares", "`fare`", id="inside WITH",
+        ),
+        pytest.param(
+            "WITH a AS (SELECT row_id, fare AS paid FROM trips)\nSELECT row_id, a.fare FROM a",
+            2, "a column of a: paid, row_id", "fare", "correct its name", id="renamed by WITH",
+        ),
+        pytest.param(
+            "SELECT s.row_id FROM spine s\nWHERE EXISTS (SELECT 1 FROM trips t WHERE t.row_id = s.id)",
+            2, "a column of spine", "id", "correct its name", id="outer view of a subquery",
+        ),
+        pytest.param(
+            "SELECT x.row_id,\n x.tip FROM (SELECT row_id, max(fare) AS m FROM trips GROUP BY row_id) x",
+            2, "a column of x: m, row_id", "tip", "correct its name", id="derived table",
+        ),
+        pytest.param(
+            "SELECT row_id FROM spine\nGROUP BY row_id, nobody.fare",
+            2, "a column of spine", "nobody", "correct its name", id="no such view",
+        ),
+    ],
+)  # fmt: skip
+def test_column_that_does_not_exist(sql: str, line: int, expected: str, found: str, remedy: str) -> None:
+    (fault,) = check_sql(sql, "features.sql", CONTRACT)
+    assert fault.where == f"features.sql:{line}"
+    assert expected in fault.expected
+    assert fault.found == found
+    assert remedy in fault.remedy
+
+
+@pytest.mark.parametrize(
     "sql",
     [
+        pytest.param(
+            "SELECT s.row_id, (SELECT max(t.fare) FROM trips t WHERE t.row_id = s.row_id) AS m FROM spine s",
+            id="correlated",
+        ),
+        pytest.param("SELECT fare * 2 AS doubled, doubled + 1 AS more FROM trips ORDER BY more", id="alias"),
+        pytest.param("SELECT e.part, part AS p FROM trips LATERAL VIEW explode(parts) e AS part", id="lateral view"),
+        pytest.param("SELECT trips.parts.length AS n, parts.width AS w FROM trips", id="struct"),
+        pytest.param("SELECT * EXCEPT (zone) FROM trips", id="except"),
+        pytest.param("SELECT spine.row_id, fare FROM spine JOIN trips USING (row_id)", id="using"),
+        pytest.param("WITH a AS (SELECT * FROM trips) SELECT a.zone, fare FROM a", id="star of WITH"),
         pytest.param("SELECT spine.row_id, t.fare FROM spine LEFT JOIN trips t ON t.row_id = spine.row_id", id="join"),
         pytest.param("WITH a AS (SELECT fare AS f FROM trips) SELECT a.f FROM a", id="with"),
         pytest.param("SELECT sort_array(collect_list(fare)) AS fares FROM trips", id="sorted list"),

@@ -1,6 +1,7 @@
 """Read the lake without Spark, by delta-rs and Arrow: for jobs that only stream rows to somewhere else."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -20,6 +21,10 @@ class LakeRows:
     def __init__(self, dataset: "pyarrow.dataset.Dataset", condition: "pyarrow.dataset.Expression") -> None:
         self._dataset = dataset
         self._condition = condition
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self._dataset.schema.names)
 
     def count(self) -> int:
         return int(self._dataset.count_rows(filter=self._condition))
@@ -50,6 +55,19 @@ class LakeFiles:
         except TableNotFoundError:
             return set()
         return {str(partition["night"]) for partition in partitions if partition["variant"] == variant}
+
+    def least(self, ref: DatasetRef, column: str, variant: str) -> dict[str, Any]:
+        """Return the least value of a column in each night of a table, from its log alone; none where it tells none."""
+        try:
+            actions = pa.table(self.table(ref).get_add_actions(flatten=True))
+        except TableNotFoundError:
+            return {}
+        found: dict[str, Any] = {}
+        names = ("partition.night", "partition.variant", f"min.{column}")
+        for night, of, value in zip(*(actions.column(name).to_pylist() for name in names), strict=True):
+            if of == variant and value is not None:
+                found[night] = min(value, found.get(night, value))
+        return found
 
     def open(self, ref: DatasetRef, replay: Replay) -> LakeRows:
         """Pin the newest version of a table and return its rows of the replay's nights.

@@ -21,7 +21,7 @@ from nightloop.stores.columns import Document, Instant, read_wall_clock
 from nightloop.stores.database import StoreSchema
 
 metadata = MetaData(schema="ledger")
-LEDGER = StoreSchema("ledger", metadata, revision="0001")
+LEDGER = StoreSchema("ledger", metadata, revision="0002")
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
@@ -123,6 +123,27 @@ profiles = Table(
     Column("missing", BigInteger, nullable=False),
     Column("edges", Document, nullable=False),
     Column("counts", Document, nullable=False),
+    _recorded(),
+)
+
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    _token(),
+    Column("definition", Document, nullable=False),
+    _recorded(),
+)
+
+builds = Table(
+    "builds",
+    metadata,
+    *_run_key(),
+    Column("dataset", String, primary_key=True),
+    _token(),
+    Column("version", String, nullable=False),
+    Column("rows", BigInteger, nullable=False),
     _recorded(),
 )
 

@@ -14,7 +14,7 @@ from jobs.profile_partition import profile_partition
 from jobs.render_report import render_report
 from nightloop.asof_inputs import load_sources, version_features
 from nightloop.dataset import DatasetRef
-from nightloop.drift_inputs import as_rows
+from nightloop.drift_inputs import as_rows, features_of
 from nightloop.folders import load_source, load_use_case
 from nightloop.run import JobResult, Replay, RunKey, format_night
 from nightloop.stores import ledger as ledger_store
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FOLDERS = (Path(__file__).parents[3] / "include",)
 CHANGE, NIGHTS = 14, 19
 USE_CASE = load_use_case("taxi_duration", FOLDERS)
+VERSION = version_features(USE_CASE, load_sources(USE_CASE, lambda name: load_source(name, FOLDERS)))
+FEATURES = features_of(USE_CASE.name, VERSION)
 ALARM = CHANGE + USE_CASE.drift.evidence.m - 1  # enough changed nights to speak
 
 
@@ -86,7 +88,7 @@ def stores(tmp_path: Path) -> Stores:
     warehouse_store.migrate(warehouse_url)
     stores = Stores(Ledger.open(ledger_url), Warehouse.open(warehouse_url))
     profiled = stores.job("profile_partition", 0, NIGHTS - 1)
-    rows = as_rows(Feed(draw_changed).profiles(NIGHTS), profiled.replay, "features")
+    rows = as_rows(Feed(draw_changed).profiles(NIGHTS), profiled.replay, FEATURES)
     stores.ledger.write_profiles(profiled.token, rows)
     stores.ledger.write_maturity(profiled.token, [mature(position) for position in range(NIGHTS - 1)])
     return stores
@@ -182,7 +184,7 @@ def test_a_replay_is_profiled_like_its_single_nights(spark: "SparkSession", tmp_
         lake = fill_lake(spark, tmp_path / str(len(ranges)), stores, 4)
         for first, last in ranges:
             profile_partition(stores.job("profile_partition", first, last, lake=lake))
-        profiled.append(stores.ledger.profiles(USE_CASE.name, "features", night(0), night(3)))
+        profiled.append(stores.ledger.profiles(USE_CASE.name, FEATURES, night(0), night(3)))
     assert profiled[0] == profiled[1]
     assert len(profiled[0]) == 4 * len(USE_CASE.features.names)
     assert {row.rows for row in profiled[0]} == {300}
@@ -204,6 +206,5 @@ def fill_lake(spark: "SparkSession", root: Path, stores: Stores, nights: int) ->
         F.get(names, (F.col("id") % nights).cast("int")).alias("night"),
         F.lit("main").alias("variant"),
     )
-    version = version_features(USE_CASE, load_sources(USE_CASE, lambda name: load_source(name, FOLDERS)))
-    lake.publish(frame, DatasetRef("features", USE_CASE.name, version), job.replay, job.token)
+    lake.publish(frame, DatasetRef("features", USE_CASE.name, VERSION), job.replay, job.token)
     return lake

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from nightloop.fault import FencedError, NightloopError
-from nightloop.run import Replay, RunKey
+from nightloop.run import Replay, RunKey, format_night
 from nightloop.stores.ledger import FileRow, Ledger, MaturityRow, MetricRow, ModelRow, ProfileRow
 from nightloop.verdict import Check, Verdict
 
@@ -103,6 +103,27 @@ def test_counts_of_the_newest_attempt_are_current(open_ledger: Ledger) -> None:
     open_ledger.write_counts(key, landed, {"received": 5})
     found = [(row.job, dict(row.counts)) for row in open_ledger.counts("taxi", night(0), night(0))]
     assert found == [("clean", {"good": 5}), ("land", {"received": 5})]
+
+
+def test_a_definition_is_kept_once_and_the_last_one_counts(open_ledger: Ledger) -> None:
+    old, new = (open_ledger.draw_token(replay(0), "build_features") for _ in range(2))
+    assert open_ledger.definition("taxi", "v1") is None
+    open_ledger.keep_definition("taxi", "v1", old, {"sql": "SELECT 1"})
+    open_ledger.keep_definition("taxi", "v1", new, {"sql": "SELECT 1", "suite": ["a"]})
+    open_ledger.keep_definition("loan", "v1", new, {"sql": "SELECT 2"})
+    assert open_ledger.definition("taxi", "v1") == {"sql": "SELECT 1", "suite": ["a"]}
+    assert open_ledger.definition("taxi", "v2") is None
+
+
+def test_what_built_a_night_is_the_newest_attempt_of_its_dataset(open_ledger: Ledger) -> None:
+    old, new = (open_ledger.draw_token(replay(0, 1), "build_features") for _ in range(2))
+    first, second = format_night(night(0)), format_night(night(1))
+    open_ledger.write_builds(replay(0), new, "features/taxi/v1", "v1", {first: 0})
+    open_ledger.write_builds(replay(0, 1), old, "features/taxi/v1", "v1", {first: 5, second: 6})
+    open_ledger.write_builds(replay(0), new, "features/taxi/v2", "v2", {first: 7})
+    built = open_ledger.builds("taxi", "features/taxi/v1")
+    assert {name: (row.as_of, row.rows) for name, row in built.items()} == {first: (night(0), 0), second: (night(1), 6)}
+    assert open_ledger.builds("taxi", "features/taxi/v1", "restated") == {}
 
 
 def test_token_of_nobody_is_refused(open_ledger: Ledger) -> None:

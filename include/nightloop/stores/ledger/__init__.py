@@ -7,12 +7,14 @@ from typing import Self
 
 from nightloop.stores.database import open_engine
 from nightloop.stores.ledger.attempts import AttemptRecords
+from nightloop.stores.ledger.definitions import DefinitionRecords
 from nightloop.stores.ledger.files import FileRecords
 from nightloop.stores.ledger.models import ModelRecords
 from nightloop.stores.ledger.monitoring import MonitoringRecords
 from nightloop.stores.ledger.rows import (
     AnswerRow,
     AuditRow,
+    BuildRow,
     ChampionRow,
     CheckRow,
     CountsRow,
@@ -30,6 +32,7 @@ from nightloop.stores.migrations import migrate_store
 __all__ = [
     "AnswerRow",
     "AuditRow",
+    "BuildRow",
     "ChampionRow",
     "CheckRow",
     "CountsRow",
@@ -44,7 +47,7 @@ __all__ = [
 ]
 
 
-class Ledger(AttemptRecords, FileRecords, MonitoringRecords, VerdictRecords, ModelRecords):
+class Ledger(AttemptRecords, FileRecords, DefinitionRecords, MonitoringRecords, VerdictRecords, ModelRecords):
     """All parts of the ledger over one database. Rows are appended, never changed."""
 
     @classmethod

@@ -50,6 +50,15 @@ class CheckRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildRow:
+    """One night of a dataset: the version of the definition that built it, and its rows."""
+
+    as_of: datetime
+    version: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileRow:
     """Distribution of one column in one night.
 
