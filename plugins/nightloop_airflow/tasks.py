@@ -54,17 +54,22 @@ def use_case_job(job: str, use_case: UseCase, **kwargs: Any) -> JobOperator:
 
 
 def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator, JobOperator]:
-    """Build plan → candidates, in parallel → gate → refit → promotion; return the first and the last task.
+    """Build plan → leakage → candidates, in parallel → gate → refit → promotion; return the first and the last task.
 
     `is_refilled` says whether features missing in the training window are computed first. The refit is skipped unless
     the gate promotes; the promotion runs either way, because it also records the answer to every open request.
     """
     budget = timedelta(minutes=use_case.training.budget_minutes) + TRAINING_MARGIN
     plan = use_case_job("plan_retraining", use_case, is_last_night_only=True, passes_requests=True)
+    check = use_case_job(
+        "check_leakage",
+        use_case,
+        is_last_night_only=True,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,  # a refill that finds nothing missing is skipped
+    )
     train = JobOperator.partial(
         task_id="train_candidate",
         is_last_night_only=True,
-        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,  # a refill that finds nothing missing is skipped
         execution_timeout=budget,
         map_index_template="{{ task.options['candidate'] }}",
         doc_md=describe_job("train_candidate"),
@@ -77,8 +82,8 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
     )
     if is_refilled:
         reach_days = training_reach_days(use_case)
-        plan >> use_case_job("build_features", use_case, reach_days=reach_days, options={"refill": "missing"}) >> train
-    train >> judge >> refit >> promote
+        plan >> use_case_job("build_features", use_case, reach_days=reach_days, options={"refill": "missing"}) >> check
+    plan >> check >> train >> judge >> refit >> promote
     judge >> promote
     return plan, promote
 
