@@ -42,11 +42,9 @@ def make_window(use_case: UseCase, labels: pa.Table) -> Window:
 
 
 def measure_declared(sources: Mapping[str, Source], lake: LakeFiles, as_of: datetime) -> list[Figure]:
-    """Return what contradicts the knowledge that sources declare; a source known by arrival declares none."""
+    """Return what contradicts the knowledge that these sources declare."""
     found: list[Figure] = []
     for name, source in sources.items():
-        if source.known_at.by == "arrival":
-            continue
         described = _describe(source, lake, as_of)
         if described is not None and described.num_rows:
             found += [*measure_later_dates(name, described), measure_rewriting(name, described)]
@@ -54,11 +52,13 @@ def measure_declared(sources: Mapping[str, Source], lake: LakeFiles, as_of: date
 
 
 def list_readers(use_case: UseCase, sources: Mapping[str, Source]) -> dict[str, list[str]]:
-    """Return the features whose SQL reads each source, through subqueries and aliases; all where it cannot be told."""
+    """Return the features whose SQL reads each source that declares its knowledge; all where it cannot be told."""
+    read_by: dict[str, list[str]] = {name: [] for name, source in sources.items() if source.known_at.by != "arrival"}
+    if not read_by:
+        return {}
     schema = {name: dict.fromkeys(("row_id", *_clean_columns(source)), "string") for name, source in sources.items()}
-    read_by: dict[str, list[str]] = {name: [] for name in sources}
     for feature in use_case.features.names:
-        for name in _views_of(feature, use_case.features_sql, schema, tuple(sources)):
+        for name in _views_of(feature, use_case.features_sql, schema, tuple(read_by)):
             read_by[name].append(feature)
     return {name: features for name, features in read_by.items() if features}
 

@@ -31,7 +31,7 @@ def describe_rows(batch: pa.Table, keys: Sequence[str]) -> pa.Table:
     own = [name for name in rows.column_names if name not in _PROVENANCE]
     known = _seconds(rows.column("known_at"))
     described = {
-        "record": _hash(rows, [key for key in keys if key != "known_at"]),
+        "record": _hash(rows, keys),
         "content": _hash(rows, own),
         "known": known,
         "night": rows.column("night").cast(pa.string()),

@@ -36,7 +36,7 @@ def judge_columns(sample: LabelledSample, decided: Floats, params: LeakageParams
     known = {figure.columns[0] for figure in alone if figure.value >= single.fail} | allowed.keys()
     groups = measure_groups(sample, params.auc.fail, sorted(known))
     checks += judge_figures(groups, params.auc, allowed, TOGETHER)
-    return checks + judge_figures(measure_sums(sample), params.equal, allowed, SUM)
+    return checks + judge_figures(measure_sums(sample, sorted(known)), params.equal, allowed, SUM)
 
 
 def judge_overlap(rows: Sequence[Figure], entities: Figure, params: LeakageParams) -> list[Check]:

@@ -23,6 +23,8 @@ _SLACK = 0.03
 _LEAST_POSITIVE = 0.9
 _HALF = 0.5
 _TINY = 1e-300
+_LEAST_ROWS = 100
+_PLAIN_COLUMNS = 100
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def measure_groups(sample: LabelledSample, limit: float, skipped: Sequence[str] 
     """Return groups of two to four columns whose ROC AUC reaches the limit, none that holds a smaller one.
 
     Sought are sums and differences (`funded - repaid`), ratios and products of two, and any pattern of two columns that
-    a 16 by 16 grid shows. `skipped` columns, which reach it alone or are allowed to, take no part.
+    a 16 by 16 grid shows. `skipped` columns, which reach it alone or are allowed to, take no part. Classes with less
+    than 100 rows on either side are left out: the best of thousands of groups would be chance.
     """
     found: dict[frozenset[str], Figure] = {}
     names = [column.name for column in sample.columns if column.name not in skipped]
@@ -81,16 +84,21 @@ def measure_groups(sample: LabelledSample, limit: float, skipped: Sequence[str] 
                if column.values is not None and column.name in names and column.levels > 1}  # fmt: skip
     logs = {name: np.log(np.maximum(values, values[values > 0].min())) for name, values in numeric.items()
             if (values > 0).mean() >= _LEAST_POSITIVE}  # fmt: skip
-    common = sorted(sample.classes.items(), key=lambda item: -int(item[1].sum()))[:_MOST_CLASSES]
-    share = 1 / max(len(common), 1)
+    full = [(label, of) for label, of in sample.classes.items() if _has_both_sides(of)]
+    common = sorted(full, key=lambda item: -int(item[1].sum()))[:_MOST_CLASSES]
+    share = min(1.0, (_PLAIN_COLUMNS / max(len(names), 1)) ** 2) / max(len(common), 1)
     for label, of in common:
         for space, size, kind in ((numeric, _MOST_COLUMNS, "sum"), (logs, 2, "product")):
             for figure in _search_sums(space, size, label, of, limit, kind, share):
                 _keep(found, figure)
-        for figure in _search_grids(sample, names, label, of, int(_GRID_ROWS * share)):
+        for figure in _search_grids(sample, names, label, of, max(int(_GRID_ROWS * share), 20 * _LEAST_ROWS)):
             if figure.value >= limit:
                 _keep(found, figure)
     return list(found.values())
+
+
+def _has_both_sides(of: Floats) -> bool:
+    return bool(_LEAST_ROWS <= of.sum() <= len(of) - _LEAST_ROWS)
 
 
 def _keep(found: dict[frozenset[str], Figure], figure: Figure) -> None:
@@ -106,7 +114,7 @@ def _search_sums(
     names = list(space)
     if len(names) <= 1:
         return
-    screen = _Screen.take(list(space.values()), of, int(_ROWS_PER_SIDE * share))
+    screen = _Screen.take(list(space.values()), of, max(int(_ROWS_PER_SIDE * share), _LEAST_ROWS))
     beam, reached = [_Combination({place: 1}) for place in range(len(names))], set[frozenset[int]]()
     for size in range(2, most + 1):
         grown = [one for start in beam for one in screen.extend(start, is_ordered=size == 2)]  # noqa: PLR2004 - pairs

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ FOLDS = 5
 LEAST_CLASS_ROWS = 10
 _BINS = 64
 _MOST_CLASSES = 20
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,10 @@ def read_sample(
 
 
 def read_number(name: str, values: Any) -> Column:
-    """Return a numeric column; NaN and infinite values are missing."""
+    """Return a numeric column; what no float32 holds, NaN and infinite values, is missing, as the encoder has it."""
     array = pa.chunked_array([values]) if isinstance(values, pa.Array) else values
     numbers = pc.fill_null(array.cast(pa.float64()), float("nan")).to_numpy().astype(np.float64)
-    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+    numbers = np.where(np.abs(numbers) <= _LARGEST, numbers, np.nan)
     found = np.isfinite(numbers)
     words, codes = np.unique(numbers[found], return_inverse=True)
     every = np.full(len(numbers), len(words), dtype=np.int64)
@@ -125,7 +126,7 @@ def read_dates(words: "Sequence[Any] | NDArray[Any]") -> Floats | None:
     """Return the instants, in seconds, of words that are all dates, ISO 8601 text among them; None if one is not."""
     try:
         return np.array([_instant(word) for word in words])
-    except (TypeError, ValueError):
+    except (AttributeError, ValueError):
         return None
 
 
@@ -148,5 +149,5 @@ def _classes(label: Floats) -> dict[str, Floats]:
 def _instant(word: Any) -> float:
     value = datetime.fromisoformat(word) if isinstance(word, str) else word
     if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - read as UTC below
-    return float(np.datetime64(value.replace(tzinfo=None), "us").astype(np.int64) / 1e6)
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()

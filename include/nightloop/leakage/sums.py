@@ -31,20 +31,20 @@ class _Shape:
     column: Callable[[Floats], Floats | None]
 
 
-def measure_sums(sample: LabelledSample) -> list[Figure]:
+def measure_sums(sample: LabelledSample, skipped: Sequence[str] = ()) -> list[Figure]:
     """Return at most one group per shape: columns whose sum (or product, or the log of whose sum) is the label.
 
     A sum has free weights and a constant. It is sought by least trimmed squares (Rousseeuw 1984), so that rows which do
     not add up hide nothing as long as most do, then cut to columns that are all needed. The figure is the share of rows
     in which the sum differs from the label by no more than a thousandth of the label's interquartile range, of those
-    that the label's commonest value does not explain. A missing number counts as zero.
+    that the label's commonest value does not explain. A missing number counts as zero; `skipped` columns take no part.
     """
     if not sample.is_regression or np.ptp(sample.label) == 0:
         return []
     found: list[Figure] = []
     for shape in _SHAPES:
         label = shape.label(sample.label)
-        shaped = [(column.name, _apply(shape, column)) for column in sample.columns]
+        shaped = [(column.name, _apply(shape, column)) for column in sample.columns if column.name not in skipped]
         usable = [(name, values) for name, values in shaped if values is not None and np.ptp(values) > 0]
         if label is not None and usable:
             figure = _find_sum([name for name, _ in usable], np.column_stack([v for _, v in usable]), label, shape.name)

@@ -1,4 +1,4 @@
-"""Ten broken folders: every fault of each, with file, path, expected and found, and never a traceback."""
+"""Broken folders: every fault of each, with file, path, expected and found, and never a traceback."""
 
 import shutil
 from collections.abc import Callable
@@ -188,6 +188,24 @@ TRIPS = "sources/trips/source.yaml"
                 (LOAN, ":2 name", "the folder's name, loan_default", "'loans'"),
             ],
             id="10 wrong suites, code in YAML, another name",
+        ),
+        pytest.param(
+            [
+                append(
+                    LOAN,
+                    "leakage: {allowed: {bureau_scor: a slip of the pen, loan_applications.applied_on: no column}}\n",
+                )
+            ],
+            [
+                (LOAN, "leakage.allowed.bureau_scor", "a feature, or `source.column`", "bureau_scor"),
+                (
+                    LOAN,
+                    "leakage.allowed.loan_applications.applied_on",
+                    "`source.column`",
+                    "loan_applications.applied_on",
+                ),
+            ],
+            id="11 leakage allowed for what is not there",
         ),
     ],
 )
