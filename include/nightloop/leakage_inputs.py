@@ -52,15 +52,20 @@ def measure_declared(sources: Mapping[str, Source], lake: LakeFiles, as_of: date
 
 
 def list_readers(use_case: UseCase, sources: Mapping[str, Source]) -> dict[str, list[str]]:
-    """Return the features whose SQL reads each source that declares its knowledge; all where it cannot be told."""
-    read_by: dict[str, list[str]] = {name: [] for name, source in sources.items() if source.known_at.by != "arrival"}
+    """Return each source that features.sql reads and that declares its knowledge, with the features made from it.
+
+    A feature that only counts or filters a source's rows names no column of it; where a feature's columns cannot be
+    told, it is taken to read every source.
+    """
+    declared = [name for name, source in sources.items() if source.known_at.by != "arrival"]
+    read_by: dict[str, list[str]] = {name: [] for name in _tables_of(use_case.features_sql, declared)}
     if not read_by:
         return {}
     schema = {name: dict.fromkeys(("row_id", *_clean_columns(source)), "string") for name, source in sources.items()}
     for feature in use_case.features.names:
         for name in _views_of(feature, use_case.features_sql, schema, tuple(read_by)):
             read_by[name].append(feature)
-    return {name: features for name, features in read_by.items() if features}
+    return read_by
 
 
 def seconds_of(column: pa.ChunkedArray) -> np.ndarray:

@@ -15,6 +15,7 @@ from jobs import check_leakage
 from nightloop.asof.labels import complete_at
 from nightloop.asof_inputs import load_sources, version_features
 from nightloop.folders import load_source, load_use_case
+from nightloop.leakage_inputs import list_readers
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult, format_night
 from nightloop.schedule import first_tick_at_or_after
 from nightloop.stores.ledger import Ledger, migrate
@@ -177,6 +178,18 @@ def test_labels_measured_under_a_shorter_horizon_are_refused(world: World, run: 
     (refused,) = [check for check in world.checks() if check.is_failed]
     assert refused.name == "labels known after the cut: decision_time, label"
     assert refused.figure
+
+
+def test_the_features_made_from_a_source_are_told_through_subqueries(world: World) -> None:
+    world.write_folders(["amount", "income", "loans_before"], [])
+    use_case, folders = load_use_case(SCOPE, (folder := world.home / "folders",)), (folder,)
+    sql = f"""
+      WITH counted AS (SELECT row_id, count(*) AS n, max(amount) AS most FROM {SOURCE} GROUP BY row_id)
+      SELECT spine.row_id, most AS amount, 2 * c.most AS income, c.n AS loans_before
+      FROM spine JOIN counted AS c ON c.row_id = spine.row_id
+    """
+    readers = list_readers(use_case.model_copy(update={"features_sql": sql}), {SOURCE: load_source(SOURCE, folders)})
+    assert readers == {SOURCE: ["amount", "income"]}
 
 
 @pytest.mark.data

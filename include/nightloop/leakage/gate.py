@@ -54,7 +54,7 @@ def judge_availability(
             one.rule,
             one.columns,
             one.value,
-            f"{one.detail}; read by {', '.join(readers[one.columns[0].split('.')[0]])}",
+            f"{one.detail}; read by {', '.join(readers[one.columns[0].split('.')[0]]) or 'features.sql'}",
         )
         for one in figures
     ]
