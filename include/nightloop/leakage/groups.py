@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from nightloop.leakage.figure import Figure
-from nightloop.leakage.levels import FOLDS, Codes, Floats, LabelledSample, read_number
+from nightloop.leakage.levels import FOLDS, Codes, Floats, LabelledSample, read_number, sum_by
 from nightloop.leakage.single import levels_auc, score_bins
 
 TOGETHER = "together nearly determine the label"
@@ -167,7 +167,7 @@ def _measure(signs: Mapping[int, int], names: Sequence[str], space: Mapping[str,
     scale = max(np.abs(term).max() for term in terms)
     column = read_number("", pa.array(np.round(np.sum(terms, axis=0) / scale, 12)))
     totals = np.bincount(column.codes)
-    auc = levels_auc(totals, np.bincount(column.codes, weights=of))
+    auc = levels_auc(totals, sum_by(column.codes, of))
     return max(auc, 1 - auc)
 
 

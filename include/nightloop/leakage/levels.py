@@ -130,6 +130,11 @@ def read_dates(words: "Sequence[Any] | NDArray[Any]") -> Floats | None:
         return None
 
 
+def sum_by(codes: Codes, values: Floats | Codes, least: int = 0) -> Floats:
+    """Return the sum of the values of each code, for at least so many codes."""
+    return np.asarray(np.bincount(codes, weights=values, minlength=least), dtype=np.float64)
+
+
 def rank(values: Floats) -> Floats:
     """Return ranks from 0 to 1, averaged over ties."""
     _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)

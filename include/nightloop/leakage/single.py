@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nightloop.leakage.figure import Figure
-from nightloop.leakage.levels import FOLDS, LEAST_CLASS_ROWS, Codes, Column, Floats, LabelledSample, read_dates
+from nightloop.leakage.levels import FOLDS, LEAST_CLASS_ROWS, Codes, Column, Floats, LabelledSample, read_dates, sum_by
 
 ALONE = "nearly determines the label"
 PURE = "one value gives the label away"
@@ -56,7 +56,7 @@ def measure_purity(sample: LabelledSample) -> list[Figure]:
             totals = np.bincount(codes[codes >= 0], minlength=len(name))
             for label, of in sample.classes.items():
                 rarer, called = (of, label) if of.mean() <= _HALF else (1 - of, f"other than {label}")
-                hits = np.bincount(codes[codes >= 0], weights=rarer[codes >= 0], minlength=len(name))
+                hits = sum_by(codes[codes >= 0], rarer[codes >= 0], len(name))
                 bounds = _wilson_lower(hits, totals)
                 place = int(np.argmax(bounds))
                 told = f"class {called} has {hits[place]:.0f} of {totals[place]} rows where it is {name[place]}"
@@ -78,7 +78,7 @@ def measure_dates(sample: LabelledSample, decided: Floats) -> list[Figure]:
     return found
 
 
-def levels_auc(totals: Codes, hits: Floats) -> float:
+def levels_auc(totals: Codes | Floats, hits: Floats) -> float:
     """Return the ROC AUC of ordered levels from rows and class rows per level; ties count half."""
     misses = totals - hits
     pairs = hits.sum() * misses.sum()
@@ -93,14 +93,14 @@ def score_bins(cells: Codes, target: Floats, *, is_class: bool = False) -> float
     """
     count = (int(cells.max(initial=0)) // FOLDS + 1) * FOLDS
     totals = np.bincount(cells, minlength=count).reshape(-1, FOLDS)
-    sums = np.bincount(cells, weights=target, minlength=count).reshape(-1, FOLDS)
+    sums = sum_by(cells, target, count).reshape(-1, FOLDS)
     mean = target.mean()
     others = totals.sum(axis=1, keepdims=True) - totals
     told = (sums.sum(axis=1, keepdims=True) - sums + mean) / (others + 1)
     if is_class:
         used = totals > 0
         _, places = np.unique(told[used].round(12), return_inverse=True)
-        return levels_auc(np.bincount(places, totals[used]), np.bincount(places, sums[used]))
+        return levels_auc(sum_by(places, totals[used]), sum_by(places, sums[used]))
     errors = np.square(target).sum() - 2 * (told * sums).sum() + (totals * told**2).sum()
     spread = np.square(target - mean).sum()
     return float(1 - errors / spread) if spread else 0.0
@@ -110,7 +110,7 @@ def _best_auc(column: Column, sample: LabelledSample) -> Figure:
     best: tuple[float, str] = (_HALF, "no reading tells the classes apart")
     cells = _cells(column.bins() if column.values is not None else column.codes, sample.folds)
     for name, of in sample.classes.items():
-        hits = np.bincount(column.codes, weights=of, minlength=column.levels + 1)
+        hits = sum_by(column.codes, of, column.levels + 1)
         totals = np.bincount(column.codes, minlength=column.levels + 1)
         missing = levels_auc(*_split_missing(totals, hits))
         readings = [(max(missing, 1 - missing), "whether it is missing")]
