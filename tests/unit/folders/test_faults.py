@@ -193,7 +193,7 @@ TRIPS = "sources/trips/source.yaml"
             [
                 append(
                     LOAN,
-                    "leakage: {allowed: {bureau_scor: a slip of the pen, loan_applications.applied_on: no column}}\n",
+                    "leakage: {allowed: {bureau_scor: slip of the pen, loan_applications.applied_on: no such date}}\n",
                 )
             ],
             [
