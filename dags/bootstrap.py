@@ -5,7 +5,7 @@
    there is a champion there is nothing to score, and both scoring tasks are skipped.
 3. `measure_outcomes` and `profile_partition`, cohort by cohort and night by night.
 4. `decide_retraining` records the verdicts of the past; verdicts on the past ask for no retraining.
-5. The training chain as in the retraining DAG, as of the last night.
+5. The training chain as in the retraining DAG, as of the last night; `check_leakage` comes first.
 
 **When it fails**
 

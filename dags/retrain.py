@@ -5,14 +5,16 @@ Started by an open request of the nightly DAG (the asset), by the refresh schedu
 1. `plan_retraining` reads the open requests, opens the judging window and names the candidates.
 2. `build_features` fills what the training window misses of the folder's and the champion's feature version, usually
    nothing, and names the nights that cannot be filled; `profile_partition` then profiles the window.
-3. `train_candidate`, one per candidate, fits as of the opening of the judging window.
-4. `judge_candidates` answers *promote*, *keep* or *not enough evidence* on the matured rows of that window.
-5. `refit_recipe` refits the winner on everything known tonight; skipped unless it is promoted.
-6. `promote_model` changes the champion for later nights, and answers every open request, whatever the verdict.
+3. `check_leakage` refuses rows that give the label away, before anything is fitted.
+4. `train_candidate`, one per candidate, fits as of the opening of the judging window.
+5. `judge_candidates` answers *promote*, *keep* or *not enough evidence* on the matured rows of that window.
+6. `refit_recipe` refits the winner on everything known tonight; skipped unless it is promoted.
+7. `promote_model` changes the champion for later nights, and answers every open request, whatever the verdict.
 
 **When it fails**
 
-- *exit code 65*: for example an event without a request row, or no matured rows at all; the log says what to do.
+- *exit code 65*: for example an event without a request row, no matured rows at all, or a column that gives the label
+  away; the log says what to do.
 - *anything else* was tried again by itself; see `nightloop doctor`, then clear the failed task.
 
 The champion changes in the last task only: a run that fails before leaves everything as it was, and the next night asks

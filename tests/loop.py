@@ -156,6 +156,7 @@ class Loop:
         asked = json.dumps([request.isoformat() for request in requests])
         plan = self.run("plan_retraining", self.name, "use_case", as_of, requests=asked)
         judged_from = plan.facts["judged_from"]
+        self.run("check_leakage", self.name, "use_case", as_of)
         for candidate in json.loads(plan.facts["candidates"]):
             self.run("train_candidate", self.name, "use_case", as_of, candidate=candidate, judged_from=judged_from)
         for job in ("judge_candidates", "refit_recipe", "promote_model"):

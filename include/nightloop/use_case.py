@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightloop.asof.params import LabelParams
 from nightloop.drift.params import DriftParams
 from nightloop.evaluation.params import PromotionParams
+from nightloop.leakage.params import LeakageParams
 from nightloop.quality.params import Suite
 from nightloop.scoring.params import ScoringParams
 from nightloop.training.params import Task, TrainingParams
@@ -51,6 +52,7 @@ class UseCase(BaseModel):
     protected: tuple[str, ...] = Field(default=(), description="spine columns for fairness; no model sees them")
     label: LabelParams
     training: TrainingParams
+    leakage: LeakageParams = LeakageParams()
     promotion: PromotionParams
     scoring: ScoringParams = ScoringParams()
     drift: DriftParams = DriftParams()

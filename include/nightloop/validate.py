@@ -190,6 +190,7 @@ def _check_use_case(
     yield from _check_features(folder, use_case, clean)
     yield from _check_label(folder, use_case, clean)
     yield from _check_limits(folder, use_case)
+    yield from _check_allowed(folder, use_case, clean)
 
 
 def _check_spine(folder: _Folder, use_case: UseCase, clean: Mapping[str, Columns]) -> Iterator[Fault]:
@@ -258,6 +259,16 @@ def _check_limits(folder: _Folder, use_case: UseCase) -> Iterator[Fault]:
     if use_case.training.judging_days >= use_case.training.window_days:
         found = f"{use_case.training.judging_days} of {use_case.training.window_days} days"
         yield Fault(folder.where("training", "judging_days"), "less than window_days", found, "judge on less")
+
+
+def _check_allowed(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[str, ...]]) -> Iterator[Fault]:
+    of_sources = [f"{name}.{column}" for name, columns in clean.items() for column in columns]
+    known = {*use_case.features.names, *of_sources}
+    unreadable = tuple(f"{name}." for name, columns in clean.items() if not columns)
+    for name in use_case.leakage.allowed:
+        if name not in known and not name.startswith(unreadable):
+            expected = "a feature, or `source.column` of a clean table"
+            yield _unknown(folder.where("leakage", "allowed", name), expected, use_case.features.names, name)
 
 
 def _check_suite(document: Document, suite: Suite, known: set[str] | None) -> Iterator[Fault]:

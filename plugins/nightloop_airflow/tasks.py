@@ -56,7 +56,7 @@ def use_case_job(job: str, use_case: UseCase, **kwargs: Any) -> JobOperator:
 
 
 def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator, JobOperator]:
-    """Build plan → candidates, in parallel → gate → refit → promotion; return the first and the last task.
+    """Build plan → leakage → candidates, in parallel → gate → refit → promotion; return the first and the last task.
 
     `is_refilled` says whether features missing in the training window are computed first, and profiled, so that drift
     has a past to compare with when their version wins. The refit is skipped unless
@@ -64,10 +64,15 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
     """
     budget = timedelta(minutes=use_case.training.budget_minutes) + TRAINING_MARGIN
     plan = use_case_job("plan_retraining", use_case, is_last_night_only=True, passes_requests=True)
+    check = use_case_job(
+        "check_leakage",
+        use_case,
+        is_last_night_only=True,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,  # a refill that finds nothing missing is skipped
+    )
     train = JobOperator.partial(
         task_id="train_candidate",
         is_last_night_only=True,
-        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,  # a refill that finds nothing missing is skipped
         execution_timeout=budget,
         map_index_template="{{ task.options['candidate'] }}",
         doc_md=describe_job("train_candidate"),
@@ -81,9 +86,9 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
     if is_refilled:
         reach_days = training_reach_days(use_case)
         refill = use_case_job("build_features", use_case, reach_days=reach_days, options={"refill": "missing"})
-        plan >> refill >> train
+        plan >> refill >> check
         refill >> use_case_job("profile_partition", use_case, reach_days=reach_days)
-    train >> judge >> refit >> promote
+    plan >> check >> train >> judge >> refit >> promote
     judge >> promote
     return plan, promote
 

@@ -1,4 +1,4 @@
-"""Ten broken folders: every fault of each, with file, path, expected and found, and never a traceback."""
+"""Broken folders: every fault of each, with file, path, expected and found, and never a traceback."""
 
 import shutil
 from collections.abc import Callable
@@ -215,6 +215,24 @@ TRIPS = "sources/trips/source.yaml"
                 ("repayments/source.yaml", "extract.delta.location", "pattern", "lake/repayments"),
             ],
             id="11 extracts, widenings and markers that cannot be",
+        ),
+        pytest.param(
+            [
+                append(
+                    LOAN,
+                    "leakage: {allowed: {bureau_scor: slip of the pen, loan_applications.applied_on: no such date}}\n",
+                )
+            ],
+            [
+                (LOAN, "leakage.allowed.bureau_scor", "a feature, or `source.column`", "bureau_scor"),
+                (
+                    LOAN,
+                    "leakage.allowed.loan_applications.applied_on",
+                    "`source.column`",
+                    "loan_applications.applied_on",
+                ),
+            ],
+            id="12 leakage allowed for what is not there",
         ),
     ],
 )

@@ -1,0 +1,1 @@
+"""Look for leakage in training rows before anything is fitted: figures of every column, judged by limits."""
