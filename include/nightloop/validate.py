@@ -97,6 +97,11 @@ def _check_source(folder: _Folder, source: Source) -> Iterator[Fault]:
     for column in source.pii:
         if column not in source.columns:
             yield _unknown(folder.where("pii", column), "a declared column", source.columns, column)
+    for column in source.not_pii:
+        if column not in source.columns:
+            yield _unknown(folder.where("not_pii", column), "a declared column", source.columns, column)
+        elif column in source.pii:
+            yield Fault(folder.where("not_pii", column), "columns without a treatment", f"PII {column}", "choose one")
     for column in source.ignored_columns:
         if column in source.columns:
             yield Fault(

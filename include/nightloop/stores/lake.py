@@ -23,7 +23,7 @@ from nightloop.stores.lake_files import LakeFiles
 log = logging.getLogger("nightloop.lake")
 
 PARTITION_COLUMNS = ("night", "variant")
-_CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
+CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
 _HISTORY_DEPTH = 20
 _ONE_FILE_ROWS = 200_000  # so many are written by one task, one file a night, without the shuffle of optimizeWrite
 
@@ -211,7 +211,7 @@ class Lake:
         try:
             writer.options(**options).save(self.path(ref))
         except PySparkException as error:
-            if any(mark in str(error) for mark in _CONFLICT):
+            if any(mark in str(error) for mark in CONFLICT):
                 raise TransientError(f"another run changed {ref} while {replay.run_key} published it") from error
             raise
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,23 @@ def open_file(file: LandedFile) -> Iterator[IO[bytes]]:
                 yield cast("IO[bytes]", stream)
         else:
             yield stored
+
+
+def replace_content(file: LandedFile, content: bytes) -> int:
+    """Give a landed file other content, compressed as it was, and return its new size; it keeps its arrival."""
+    stored = gzip.compress(content, mtime=0) if file.is_compressed else content
+    if "://" not in file.address:
+        path = Path(file.address)
+        facts, partial = path.stat(), path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial.write_bytes(stored)
+        partial.chmod(facts.st_mode)
+        os.utime(partial, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        partial.replace(path)
+    else:
+        bucket, key = _split_address(file.address)
+        arrived = {_ARRIVED_AT: file.arrived_at.isoformat()}
+        _s3_client().put_object(Bucket=bucket, Key=key, Body=stored, Metadata=arrived)
+    return len(stored)
 
 
 def _is_finished(path: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nightloop.fault import NightloopError
-from nightloop.stores.keys import load_pii_key
+from nightloop.stores.keys import load_key_ring
 from nightloop.stores.landing import compute_checksum, list_files, open_file
 
 ARRIVED = datetime(2025, 1, 2, 1, 50, tzinfo=UTC)
@@ -69,14 +69,14 @@ def test_objects_arrive_when_their_metadata_says_or_else_when_modified(bucket: s
 
 
 def test_key_is_drawn_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
-    key = load_pii_key(tmp_path, {})
-    assert (load_pii_key(tmp_path, {}), len(key)) == (key, 64)
-    assert load_pii_key(tmp_path, {"NIGHTLOOP_PII_KEY": "k" * 32}) == b"k" * 32
+    key = load_key_ring(tmp_path, {}).current
+    assert (load_key_ring(tmp_path, {}).current, len(key)) == (key, 64)
+    assert load_key_ring(tmp_path, {"NIGHTLOOP_PII_KEY": "k" * 32}).current == b"k" * 32
     (tmp_path / "pii.key").chmod(0o644)
     with pytest.raises(NightloopError, match="chmod 600"):
-        load_pii_key(tmp_path, {})
+        load_key_ring(tmp_path, {})
 
 
 def test_short_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NightloopError, match="NIGHTLOOP_PII_KEY"):
-        load_pii_key(tmp_path, {"NIGHTLOOP_PII_KEY": "short"})
+        load_key_ring(tmp_path, {"NIGHTLOOP_PII_KEY": "short"})
