@@ -5,10 +5,8 @@ Reads the clean tables of its sources, which must have closed their nights. Writ
 night) and on a `fail` expectation of the suite, which is judged on the staged rows of the run; nothing is published
 then. A night without decisions leaves an empty partition. Option `refill=missing`: computes only the
 nights that this feature version lacks though their sources have closed them, and is skipped where there is none.
+Warns of joins by hashed columns whose nights were hashed under different keys (fact `parted`).
 """
-
-import sys
-from collections.abc import Sequence
 
 from nightloop.asof_inputs import (
     assert_sources_closed,
@@ -19,7 +17,8 @@ from nightloop.asof_inputs import (
     version_features,
 )
 from nightloop.dataset import DatasetRef
-from nightloop.job import JobContext, run_job
+from nightloop.job import JobContext
+from nightloop.rotation import describe_broken
 from nightloop.run import JobResult
 from nightloop.stores.lake_files import LakeFiles
 
@@ -36,6 +35,7 @@ def build_features(job: JobContext) -> JobResult:
         stored = LakeFiles(job.settings.lake).nights(DatasetRef("features", use_case.name, version), replay.variant)
         replay = select_missing(replay, sources, stored, job.ledger) or job.skip("no night is missing")
     assert_sources_closed(sources, replay, job.ledger)
+    parted = describe_broken(use_case, sources, job.ledger, replay.last)
     preload(use_case.suite)
     token = job.token
     ref, spine_ref = DatasetRef("features", use_case.name, version), DatasetRef("features", use_case.name, "spine")
@@ -63,12 +63,4 @@ def build_features(job: JobContext) -> JobResult:
         job.lake.drop_stage(spine_ref, replay, token)
     for run_key in replay.run_keys:
         job.ledger.write_counts(run_key, token, {"features": figures.rows[run_key.night]})
-    return job.result([ref], {"rows": commit.rows}, facts={"feature_version": version})
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return run_job("build_features", build_features, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return job.result([ref], {"rows": commit.rows}, facts={"feature_version": version, **parted})

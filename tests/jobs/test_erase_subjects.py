@@ -1,4 +1,7 @@
-"""`erase_subjects`: people are gone from every store, others stay as they are, and a killed erasure goes on."""
+"""`erase_subjects`: people are gone from every store, others stay as they are.
+
+An erasure that was killed goes on, and what a run under way has written meanwhile is erased as well.
+"""
 
 import gzip
 import json
@@ -88,6 +91,9 @@ def test_people_of_two_hundred_histories_are_gone_and_nobody_else(
         patch.setattr(LakeHistory, "checkpoint", killing(LakeHistory.checkpoint, at=4))
         with pytest.raises(KeyboardInterrupt):
             erase_people(loop, "case-1")
+    world.rescore(loop.settings, gone[0])
+    with pytest.raises(AssertionError, match="exit code 75"):
+        erase_people(loop, "case-1")
     result = erase_people(loop, "case-1")
 
     assert_left(world, loop, gone)

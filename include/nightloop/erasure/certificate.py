@@ -42,6 +42,7 @@ def write_certificate(erasure: Erasure) -> str:
         },
         "texts": {store: results[f"texts/{store}"] for store in ("ledger", "warehouse")},
         "reports": results["reports"],
+        "work": results["work"],
         "files": results["swept"],
         "models": results["models"],
     }

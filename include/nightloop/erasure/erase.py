@@ -1,5 +1,6 @@
 """The steps of an erasure, each safe to repeat, in the order in which nothing erased can come back."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,10 +110,8 @@ class Erasure:
     def erase_landed(self, token: int) -> None:
         """Write landed files anew; the manifest learns their new sizes, so that a night's rerun finds them."""
         for name, planned in self.found["landed"].items():
-            landed, record = (
-                self._landed(name, self.subject, self.traces),
-                partial(rerecord_file, self.stores.ledger, name, token),
-            )
+            landed = self._landed(name, self.subject, self.traces)
+            record = partial(rerecord_file, self.stores.ledger, name, token)
             self.journal.once(f"landed/{name}", partial(landed.erase, planned, record))
 
     def erase_lake(self, abandoned: datetime) -> None:
@@ -141,6 +140,7 @@ class Erasure:
             NightloopError: a file holds a trace, and no rule says how to take it out.
         """
         self.journal.once("reports", self._remove_reports)
+        self.journal.once("work", self._remove_work)
         self.stores.ledger.close()  # a handle on a database file that is closed drops the locks of the open ones
         self.stores.warehouse.close()
         swept: Swept = sweep_folder(self.stores.settings, self.traces)
@@ -158,13 +158,22 @@ class Erasure:
             TransientError: a run that was under way has brought the subject back, or is about to.
         """
         again = find_rows(self.subject, self.sources, [*self.use_cases], self.history)
-        if again.keys:
-            for step in ("lake/", "stages"):
-                self.journal.forget(step)
-            tables = ", ".join(sorted(again.keys))
-            raise TransientError(
-                f"{tables}: a run that was under way wrote rows of the subject; erase again when it ended"
-            )
+        warehouse = {name: self._find_entities(name, again) for name in self.use_cases}
+        loaded = {name: tables for name, tables in warehouse.items() if any(tables.values())}
+        if again.keys or loaded:
+            self._add(again, loaded)
+            places = ", ".join([*sorted(again.keys), *(f"warehouse of {name}" for name in loaded)])
+            raise TransientError(f"{places}: a run under way wrote rows of the subject; erase again when it has ended")
+
+    def _add(self, again: Found, loaded: Mapping[str, Any]) -> None:
+        """Have the next attempt erase what a run under way has written since the search."""
+        for path, keys in again.keys.items():
+            known = {tuple(key) for key in self.found["keys"].get(path, [])}
+            self.found["keys"][path] = sorted(known | keys)
+            self.found["live"][path] = self.found["live"].get(path, 0) + len(again.live.get(path, ()))
+        self.found["warehouse"].update(loaded)
+        for step in ("lake/", "stages", "warehouse/"):
+            self.journal.forget(step)
 
     def _find_entities(self, use_case: str, found: Found) -> dict[str, dict[str, int]]:
         columns = found.subject.columns("spine", use_case)
@@ -191,6 +200,14 @@ class Erasure:
     def _remove(self, history: Mapping[str, Sequence[str]]) -> bool:
         self.history.remove([*history["files"], *history["logs"]])
         return True
+
+    def _remove_work(self) -> list[str]:
+        """Remove what trainings left of their rows; one that is running fails and is tried again."""
+        left = [self.stores.settings.work / name for name in self.owners]
+        folders = [folder for folder in left if folder.is_dir()]
+        for folder in folders:
+            shutil.rmtree(folder)
+        return [str(folder) for folder in folders]
 
     def _remove_reports(self) -> list[str]:
         removed = []

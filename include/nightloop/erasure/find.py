@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlglot
-from sqlglot import expressions as exp
 
 from nightloop.dataset import DatasetRef
 from nightloop.erasure.request import Request
+from nightloop.identity import raw_columns, spine_columns
 from nightloop.privacy.keyed import hash_text
 from nightloop.privacy.subject import Place, Subject, match_documents, match_rows
 from nightloop.source import Source
@@ -46,12 +45,14 @@ class Found:
         return set().union(*own)
 
 
-def link_places(sources: Sequence[Source], use_cases: Sequence[UseCase]) -> Iterator[tuple[Place, Place]]:
-    """Yield the columns that hold one kind of identifier: by clean.sql, and by the joins of use cases."""
-    for source in sources:
-        for clean, raw in _renamed(source.clean_sql, source).items():
+def link_places(sources: Mapping[str, Source], use_cases: Sequence[UseCase]) -> Iterator[tuple[Place, Place]]:
+    """Yield the columns that hold one kind of identifier: by clean.sql, by spine.sql, and by the joins of use cases."""
+    for source in sources.values():
+        for clean, raw in raw_columns(source).items():
             yield Place("clean", source.name, clean), Place("raw", source.name, raw)
     for use_case in use_cases:
+        for spine, (name, column) in spine_columns(use_case, sources).items():
+            yield Place("clean", name, column), Place("spine", use_case.name, spine)
         for name, joined in use_case.sources.items():
             for column, spine in joined.join.items():
                 yield Place("clean", name, column), Place("spine", use_case.name, spine)
@@ -61,7 +62,7 @@ def name_subject(
     request: Request, sources: Mapping[str, Source], use_cases: Sequence[UseCase], keys: Sequence[bytes]
 ) -> Subject:
     """Return the subject as the request names it, under every form in which its identifiers may be stored."""
-    subject, source = Subject(list(link_places([*sources.values()], use_cases))), sources[request.source]
+    subject, source = Subject(list(link_places(sources, use_cases))), sources[request.source]
     for column, values in request.columns.items():
         is_hashed = column in source.pii
         hashes = {hash_text(value, key) for value in values for key in keys} if is_hashed else set()
@@ -91,7 +92,7 @@ def _search_source(found: Found, ref: DatasetRef, source: Source, lake: LakeHist
     record = source.keys[0] if len(source.keys) == 1 and ref.layer != "quarantine" else ""
     place = Place(_STAGES[ref.layer], ref.owner, record)
     if ref.layer == "raw" and record:
-        place = Place("raw", ref.owner, _renamed(source.clean_sql, source).get(record, record))
+        place = Place("raw", ref.owner, raw_columns(source).get(record, record))
     for file in lake.data_files(ref):
         rows = lake.read(file, ["_file", "_row", "content", place.column, *columns])
         mask = _match_source(rows, columns, origins, file, ref.layer)
@@ -119,8 +120,7 @@ def _search_use_case(found: Found, ref: DatasetRef, lake: LakeHistory) -> None:
         return
     for file in lake.data_files(ref):
         rows = lake.read(file, ["row_id", *_DECISION, *columns])
-        known = pc.is_in(rows.column("row_id"), value_set=pa.array(sorted({key[0] for key in row_ids}), pa.string()))
-        own = rows.filter(pc.or_(match_rows(rows, columns), known))
+        own = rows.filter(match_rows(rows, {**columns, "row_id": {key[0] for key in row_ids}}))
         _keep(found, ref, file, ROW, own)
         if ref.layer == "labels" and own.num_rows:
             seen = own.filter(own.column("is_observed"))
@@ -141,14 +141,3 @@ def _is_known(rows: pa.Table, names: Sequence[str], keys: set[Key], file: DataFi
     here = {key[:-2] for key in keys if key[-2:] == (file.night, file.variant)}
     texts = [rows.column(name).cast(pa.string()).to_pylist() for name in names]
     return pa.array([values in here for values in zip(*texts, strict=True)], pa.bool_())
-
-
-def _renamed(clean_sql: str, source: Source) -> dict[str, str]:
-    """Return the raw column behind each clean column that is made of one."""
-    parsed = sqlglot.parse_one(clean_sql, dialect="spark")
-    made: dict[str, str] = {name: name for name in source.columns}
-    for projection in parsed.selects:  # type: ignore[attr-defined]
-        columns = {column.name for column in projection.find_all(exp.Column)}
-        if len(columns) == 1 and columns <= source.columns.keys():
-            made[projection.alias_or_name] = columns.pop()
-    return made

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nightloop.fault import Fault, NightloopError
+from nightloop.privacy.traces import is_searchable
 from nightloop.source import Source
 
 FOLDER = "erasures"
@@ -91,6 +92,22 @@ class Journal:
         kept = {step: result for step, result in self.results.items() if not step.startswith(prefix)}
         self.results = kept
         self._path.write_text(json.dumps(kept))
+
+
+def read_identifiers(path: Path) -> list[str]:
+    """Return the identifiers of a private file, one per line.
+
+    Raises:
+        NightloopError: there is no such file, others may read it, or some are too short to be told apart in a text.
+    """
+    _assert_private(path)
+    values = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    short = [number for number, value in enumerate(values, 1) if not is_searchable(value)]
+    if short or not values:
+        found = f"shorter ones: number {', '.join(map(str, short))}" if short else "none"
+        expected = "identifiers of four characters or nine digits at least"
+        raise NightloopError(Fault(str(path), expected, found, "they would be found everywhere: leave them out"))
+    return values
 
 
 def check_name(name: str) -> str:

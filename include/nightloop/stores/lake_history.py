@@ -18,7 +18,7 @@ from pyspark.errors import PySparkException
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import TransientError
-from nightloop.stores.lake import CONFLICT, Lake
+from nightloop.stores.lake import CONFLICT, PARTITION_COLUMNS, Lake
 
 _LOG = "_delta_log"
 _VERSION_DIGITS = 20
@@ -58,17 +58,17 @@ class LakeHistory:
 
     def data_files(self, ref: DatasetRef) -> list[DataFile]:
         """List every Parquet file of a table: those of its newest version, of older ones, and of no version at all."""
-        live = {unquote(uri) for uri in DeltaTable(f"{self._address}/{ref.path}").file_uris()}
+        listed = self._list(ref.path)  # before the version is read: what a commit adds meanwhile is live, or not listed
+        live = {posixpath.basename(uri) for uri in DeltaTable(f"{self._address}/{ref.path}").file_uris()}
         found = []
-        for entry in self._list(ref.path):
+        for entry in listed:
             inside = entry.path.removeprefix(f"{self._root}/{ref.path}/")
             if inside.startswith(_LOG) or not inside.endswith(".parquet"):
                 continue
             partition = dict(part.split("=", 1) for part in inside.split("/")[:-1] if "=" in part)
-            is_live = f"{self._address}/{ref.path}/{inside}" in live
+            night, variant = (unquote(partition.get(name, "")) for name in PARTITION_COLUMNS)
             written = entry.mtime or datetime.now(UTC)
-            names = (unquote(partition.get("night", "")), unquote(partition.get("variant", "")))
-            found.append(DataFile(entry.path, *names, written, is_live))
+            found.append(DataFile(entry.path, night, variant, written, posixpath.basename(inside) in live))
         return found
 
     def read(self, file: DataFile, columns: Sequence[str]) -> pa.Table:
@@ -92,7 +92,7 @@ class LakeHistory:
         Young are those that no version ever named and that were written after `abandoned`: an attempt may be about to
         commit them.
         """
-        named = self._named(ref)
+        named = self._named(ref)  # before the files are listed: what is committed meanwhile counts as young, or is live
         dead = [file for file in self.data_files(ref) if not file.is_live]
         young = [one for one in dead if one.written_wall > abandoned and posixpath.basename(one.path) not in named]
         logs = [

@@ -30,8 +30,9 @@ def find_entities(
         queries += [*contain]
     with reading(engine) as connection:
         for condition in queries:
-            query = select(table.c.entity_key, func.count()).where(table.c.use_case == use_case, condition)
-            found.update(connection.execute(query.group_by(table.c.entity_key)).tuples().all())
+            counted = select(table.c.entity_key, func.count().label("rows")).group_by(table.c.entity_key)
+            own = connection.execute(counted.where(table.c.use_case == use_case, condition))
+            found |= {row.entity_key: row.rows for row in own}
     return {key: rows for key, rows in found.items() if key in whole or _is_own(key, parts)}
 
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import os
 import random
 from itertools import islice
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from nightloop.privacy.scan import scan_columns
+from nightloop.settings import CHECKOUT
 
-SHARED = Path(__file__).parents[5] / "shared" / "data"
+SHARED = Path(os.environ.get("NIGHTLOOP_SHARED_DATA", CHECKOUT.parent / "shared" / "data"))
 DRAW = random.Random(1)
 IBANS = ["GB82WEST12345698765432", "DE89370400440532013000", "FR1420041010050500013M02606"]
 
