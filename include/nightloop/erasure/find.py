@@ -12,6 +12,7 @@ from nightloop.erasure.request import Request
 from nightloop.identity import raw_columns, spine_columns
 from nightloop.privacy.keyed import hash_text
 from nightloop.privacy.subject import Place, Subject, match_documents, match_rows
+from nightloop.privacy.traces import is_searchable
 from nightloop.source import Source
 from nightloop.stores.lake_history import DataFile, LakeHistory
 from nightloop.use_case import UseCase
@@ -81,6 +82,8 @@ def find_rows(subject: Subject, sources: Mapping[str, Source], names: Sequence[s
                 _search_source(found, ref, sources[ref.owner], lake)
             elif ref.owner in names:
                 _search_use_case(found, ref, lake)
+            else:
+                _search_forsaken(found, ref, lake)
     return found
 
 
@@ -126,6 +129,15 @@ def _search_use_case(found: Found, ref: DatasetRef, lake: LakeHistory) -> None:
             seen = own.filter(own.column("is_observed"))
             decided = (value.isoformat() for value in seen.column("decision_time").to_pylist())
             found.labels.update((ref.owner, instant, file.night) for instant in decided)
+
+
+def _search_forsaken(found: Found, ref: DatasetRef, lake: LakeHistory) -> None:
+    """Search a table whose folder is gone: nobody says which columns identify, so every text counts."""
+    texts = {text for text in found.subject.texts if is_searchable(text)}
+    for file in lake.data_files(ref):
+        rows = lake.read(file)
+        columns = {field.name: texts for field in rows.schema if not pa.types.is_nested(field.type)}
+        _keep(found, ref, file, ORIGIN if ref.layer in _SOURCE_LAYERS else ROW, rows.filter(match_rows(rows, columns)))
 
 
 def _keep(found: Found, ref: DatasetRef, file: DataFile, names: Sequence[str], own: pa.Table) -> None:

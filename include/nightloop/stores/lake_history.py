@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -40,10 +41,12 @@ class LakeHistory:
     """The files of one lake, a local folder or an object store, seen below Delta."""
 
     def __init__(self, root: str) -> None:
-        address = root.replace("s3a://", "s3://")
+        address = root.replace("s3a://", "s3://") if "://" in root else str(Path(root).resolve())
         self._files: fs.FileSystem
         self._root: str
-        self._files, self._root = fs.FileSystem.from_uri(address) if "://" in address else (fs.LocalFileSystem(), root)
+        self._files, self._root = (
+            fs.FileSystem.from_uri(address) if "://" in address else (fs.LocalFileSystem(), address)
+        )
         self._address = address
 
     def tables(self) -> list[DatasetRef]:
@@ -51,7 +54,7 @@ class LakeHistory:
         logs = {posixpath.dirname(entry.path) for entry in self._list("") if f"/{_LOG}/" in entry.path}
         folders = sorted(posixpath.relpath(posixpath.dirname(log), self._root) for log in logs if log.endswith(_LOG))
         parts = [folder.split("/") for folder in folders]
-        return [DatasetRef(layer, owner, "/".join(version)) for layer, owner, *version in parts]
+        return [DatasetRef(layer, owner, "/".join(version)) for layer, owner, *version in parts]  # type: ignore[arg-type]
 
     def version(self, ref: DatasetRef) -> int:
         return DeltaTable(f"{self._address}/{ref.path}").version()
@@ -71,12 +74,13 @@ class LakeHistory:
             found.append(DataFile(entry.path, night, variant, written, posixpath.basename(inside) in live))
         return found
 
-    def read(self, file: DataFile, columns: Sequence[str]) -> pa.Table:
-        """Return those of the columns that a file has."""
+    def read(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return those of the columns that a file has, or all."""
         with self._files.open_input_file(file.path) as stream:
             parquet = pq.ParquetFile(stream)
-            held = [name for name in columns if name in parquet.schema_arrow.names]
-            return parquet.read(columns=held)
+            return parquet.read(
+                columns=[name for name in parquet.schema_arrow.names if columns is None or name in columns]
+            )
 
     def checkpoint(self, ref: DatasetRef) -> int:
         """Write down the newest version on its own, so that it needs no log entry before it; return its number."""

@@ -5,7 +5,21 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
 
-from sqlalchemy import Column, Connection, Engine, String, Table, and_, delete, func, or_, select, text, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Table,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from nightloop.fault import TransientError
 from nightloop.stores.columns import Document
@@ -22,7 +36,7 @@ def find_entities(
     """Return the rows per entity key that is among `whole`, or of which some column is among its `parts`."""
     found: dict[str, int] = {}
     exact, within = sorted({*whole, *parts[0]}) if len(parts) == 1 else sorted(whole), sorted(set().union(*parts))
-    queries = [table.c.entity_key.in_(values) for values in _slices(exact)]
+    queries: list[ColumnElement[bool]] = [table.c.entity_key.in_(values) for values in _slices(exact)]
     if len(parts) > 1:
         contain = (
             or_(*(table.c.entity_key.contains(v, autoescape=True) for v in values)) for values in _slices(within)

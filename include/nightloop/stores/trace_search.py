@@ -127,7 +127,7 @@ def _joined(leaf: pa.Array) -> bytes:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def _search_zip(source: Path | io.BytesIO, traces: Traces, depth: int) -> str | None:
