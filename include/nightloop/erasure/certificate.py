@@ -81,12 +81,12 @@ def _tables(results: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_table(path: str, results: Mapping[str, Any], erasure: Erasure) -> dict[str, Any]:
-    history = results[f"lake/{path}/history"]
+    history, earlier = results[f"lake/{path}/history"], results.get(f"lake/{path}/earlier", {})
     return {
         "table": path,
         "rows": erasure.found["live"].get(path, 0),
         "version_before": results[f"lake/{path}/before"],
         "version_after": results[f"lake/{path}/after"],
-        "files_removed": history["files"],
-        "log_entries_removed": history["logs"],
+        "files_removed": [*earlier.get("files", []), *history["files"]],
+        "log_entries_removed": [*earlier.get("logs", []), *history["logs"]],
     }

@@ -171,8 +171,13 @@ class Erasure:
             known = {tuple(key) for key in self.found["keys"].get(path, [])}
             self.found["keys"][path] = sorted(known | keys)
             self.found["live"][path] = self.found["live"].get(path, 0) + len(again.live.get(path, ()))
+            done = self.journal.results.get(f"lake/{path}/history", {})
+            for kind, paths in self.journal.results.pop(f"lake/{path}/earlier", {}).items():
+                done[kind] = [*paths, *done[kind]]
+            self.journal.results[f"lake/{path}/earlier"] = done
         self.found["warehouse"].update(loaded)
-        for step in ("lake/", "stages", "warehouse/"):
+        again_due = [f"lake/{path}/{step}" for path in again.keys for step in ("after", "history", "removed")]
+        for step in (*again_due, *(f"warehouse/{name}" for name in loaded), "stages"):
             self.journal.forget(step)
 
     def _find_entities(self, use_case: str, found: Found) -> dict[str, dict[str, int]]:
