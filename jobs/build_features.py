@@ -8,6 +8,9 @@ nights that this feature version lacks though their sources have closed them, an
 Warns of joins by hashed columns whose nights were hashed under different keys (fact `parted`).
 """
 
+import sys
+from collections.abc import Sequence
+
 from nightloop.asof_inputs import (
     assert_sources_closed,
     list_nights,
@@ -17,7 +20,7 @@ from nightloop.asof_inputs import (
     version_features,
 )
 from nightloop.dataset import DatasetRef
-from nightloop.job import JobContext
+from nightloop.job import JobContext, run_job
 from nightloop.rotation import describe_broken
 from nightloop.run import JobResult
 from nightloop.stores.lake_files import LakeFiles
@@ -64,3 +67,11 @@ def build_features(job: JobContext) -> JobResult:
     for run_key in replay.run_keys:
         job.ledger.write_counts(run_key, token, {"features": figures.rows[run_key.night]})
     return job.result([ref], {"rows": commit.rows}, facts={"feature_version": version, **parted})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_job("build_features", build_features, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
