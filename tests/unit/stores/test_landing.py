@@ -11,7 +11,7 @@ import pytest
 
 from nightloop.fault import NightloopError
 from nightloop.stores.keys import load_key_ring
-from nightloop.stores.landing import compute_checksum, list_files, open_file
+from nightloop.stores.landing import compute_checksum, list_files, open_file, replace_content
 
 ARRIVED = datetime(2025, 1, 2, 1, 50, tzinfo=UTC)
 
@@ -66,6 +66,31 @@ def test_objects_arrive_when_their_metadata_says_or_else_when_modified(bucket: s
     assert (first.path, first.address, first.arrived_at) == ("a.csv", "s3a://landing/loans/a.csv", ARRIVED)
     assert second.arrived_at > ARRIVED
     assert compute_checksum(second) == hashlib.sha256(b"y").hexdigest()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_replaced_object_keeps_its_arrival(bucket: str) -> None:
+    for file in list_files(bucket, "unused"):
+        assert replace_content(file, b"new") == 3
+        with open_file(file) as stream:
+            assert stream.read() == b"new"
+        (again,) = (one for one in list_files(bucket, "unused") if one.path == file.path)
+        assert (again.arrived_at, again.size) == (file.arrived_at, 3)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_replaced_file_keeps_its_arrival_and_compression(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "loans" / name
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress(b"old") if name.endswith(".gz") else b"old")
+    os.utime(path, ns=(1, 1_700_000_000_123_456_789))
+    (file,) = list_files("loans", str(tmp_path))
+    size = replace_content(file, b"newer")
+    (again,) = list_files("loans", str(tmp_path))
+    assert (again.arrived_at, again.size) == (file.arrived_at, size)
+    with open_file(again) as stream:
+        assert stream.read() == b"newer"
+    assert [path] == list(path.parent.iterdir())
 
 
 def test_key_is_drawn_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
