@@ -1,12 +1,13 @@
-"""Keeps the platform in order: upkeep of the lake's files, and the way back to an earlier champion."""
+"""Keeps the platform in order: upkeep of the lake's files, the way back to an earlier champion, erasure of people."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, get_parsing_context
 
 from nightloop_airflow.forms import night_param
 from nightloop_airflow.job_operator import JobOperator
-from nightloop_airflow.parsing import describe_job, use_cases_of
+from nightloop_airflow.parsing import describe_job, sources_of, use_cases_of
 from nightloop_airflow.tasks import default_args
 
 OWNER = "platform"
@@ -27,6 +28,19 @@ both versions are a row of the audit table; `nightloop status` shows the champio
 
 **When it fails** the champion is unchanged. Exit code 65 means that the version does not exist or is champion already;
 the log names the versions there are.
+"""
+
+
+ERASURE_DOC = """
+Erases people from every store: landed files, every table of the lake with its history, warehouse, ledger, reports and
+artifacts. Put their identifiers as CSV into `erasures/` of the state folder (mode 0600, a header of the source's
+columns), so that they pass through no form, log or database; the form asks for the file's name only. The certificate
+lists every table, version and file touched, and the models that learned from them.
+
+**Owner:** platform
+
+**When it fails** clear it: it goes on where it ended, and ends in one certificate. Exit code 65 with *none anywhere*
+means that nobody knows the person and nothing was changed; 75 that a run under way wrote the person again.
 """
 
 
@@ -91,9 +105,62 @@ def build_rollback_dag(schedules: dict[str, str]) -> DAG:
     return dag
 
 
+def build_erasure_dag(sources: Sequence[str]) -> DAG:
+    """Return the DAG that erases people whom one of the sources knows."""
+    with DAG(
+        "operations_erase_subjects",
+        dag_display_name="Operations: erase subjects",
+        description="Erases people from every store and leaves a certificate",
+        doc_md=ERASURE_DOC,
+        schedule=None,
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=12),
+        default_args=default_args(OWNER, timedelta(hours=6)),
+        params={
+            "request": Param(
+                type="string",
+                pattern="^[a-z0-9][a-z0-9_-]{0,62}$",
+                title="Request",
+                description="Name of the file in erasures/, without `.csv`. A number, never the name of a person.",
+            ),
+            "source": Param(
+                sources[0], type="string", enum=list(sources), title="Source", description="Whose columns the file has."
+            ),
+            "why": Param("", type="string", maxLength=500, title="Reason", description="Kept in the audit table."),
+            "settle_minutes": Param(
+                120,
+                type="integer",
+                minimum=0,
+                title="Minutes until a write counts as dead",
+                description="Files that no version names and that are older were left by an attempt that died.",
+            ),
+        },
+        tags={"nightloop", "operations"},
+    ) as dag:
+        JobOperator(
+            task_id="erase_subjects",
+            scope="platform",
+            kind="platform",
+            options={
+                "request": "{{ params.request }}",
+                "source": "{{ params.source }}",
+                "why": "{{ params.why }}",
+                "settle_minutes": "{{ params.settle_minutes }}",
+                "actor": "{{ dag_run.triggering_user_name or '' }}",
+            },
+            doc_md=describe_job("erase_subjects"),
+        )
+    return dag
+
+
 if get_parsing_context().dag_id in {None, "operations_lake_upkeep"}:
     build_lake_upkeep_dag()
 if get_parsing_context().dag_id in {None, "operations_rollback_champion"} and (
     known := {use_case.name: use_case.schedule for use_case, _ in use_cases_of(None)}
 ):
     build_rollback_dag(known)
+if get_parsing_context().dag_id in {None, "operations_erase_subjects"} and (
+    named := sorted(source.name for source in sources_of(None))
+):
+    build_erasure_dag(named)

@@ -6,7 +6,8 @@ Writes one Delta commit of `features/<use case>/<feature version>` per version, 
 spine (a row twice, a decision after its night) and on a `fail` expectation of the suite, which is judged on the staged
 rows of the run; nothing of that version is published then. A folder's version that no champion reads yet fails alone,
 and facts say why. Option `refill=missing`: computes only nights that the folder's or the champion's version lacks,
-lists those that cannot be refilled with the reason, and is skipped where nothing is missing.
+lists those that cannot be refilled with the reason, and is skipped where nothing is missing. Warns of joins by hashed
+columns whose nights were hashed under different keys (fact `parted`).
 """
 
 import sys
@@ -17,6 +18,7 @@ from nightloop.dataset import DatasetRef
 from nightloop.feature_builds import build_each, describe_builds, record_build, record_refused
 from nightloop.feature_versions import FeatureSet, plan_nights, plan_refill, present_features
 from nightloop.job import JobContext, run_job
+from nightloop.rotation import describe_broken
 from nightloop.run import JobResult, Replay
 from nightloop.sql_contracts import assert_features_sql
 from nightloop.stores.lake_files import LakeFiles
@@ -33,7 +35,8 @@ def build_features(job: JobContext) -> JobResult:
     outcomes = build_each(builds, lambda one: _build(job, one.features, one.replay_of(job.replay)))
     built = [one for one, outcome in zip(builds, outcomes, strict=True) if one.nights and not isinstance(outcome, str)]
     counts, facts = describe_builds(present, builds, outcomes)
-    return job.result([one.features.ref for one in built], counts, facts=facts)
+    parted = describe_broken(present.use_case, present.sources, job.ledger, job.replay.last)
+    return job.result([one.features.ref for one in built], counts, facts={**facts, **parted})
 
 
 def _build(job: JobContext, features: FeatureSet, replay: Replay) -> int:

@@ -2,8 +2,9 @@
 
 Lands what the night takes from a database or a Delta table, where the source is one. Reads the landing zone and the
 ledger's manifest. Writes one Delta commit of `raw/<source>`, the manifest, counts and checks. Fails on a file whose
-columns are not the contract's, on a file that cannot be read, and on a recorded file that has disappeared before its
-night closed. A night without files writes nothing and deletes nothing.
+columns are not the contract's, on a file that cannot be read, on an undeclared column that looks like personal data
+(nothing is written), and on a recorded file that has disappeared before its night closed. A night without files writes
+nothing and deletes nothing. A night is hashed under the key of its first load.
 """
 
 import sys
@@ -12,17 +13,17 @@ from collections.abc import Sequence
 from nightloop.dataset import DatasetRef
 from nightloop.intake import LandedLoad, load_checks, plan_load
 from nightloop.job import JobContext, run_job
+from nightloop.received import PII_KEY, KeyedFiles, group_by_key, keys_by_night, read_received, record_keys, scan_files
 from nightloop.run import MAIN_VARIANT, JobResult
 
 
 def land_source(job: JobContext) -> JobResult:
     from pyspark.sql import functions as F
 
-    from nightloop.etl.read import read_files
     from nightloop.etl.unreadable import naming_unreadable
     from nightloop.extraction import land_extracts
-    from nightloop.privacy.treatment import key_id, treat_columns
-    from nightloop.stores.keys import load_pii_key
+    from nightloop.privacy.keyed import key_id
+    from nightloop.stores.keys import load_key_ring
 
     source, replay, ref = job.source, job.replay, DatasetRef("raw", job.source.name)
     if source.extract is not None:
@@ -34,12 +35,14 @@ def land_source(job: JobContext) -> JobResult:
     if not load.files:
         return _finish(job, load, {}, {})
 
-    key = load_pii_key(job.settings.home) if source.pii else b""
+    with job.phase("scan"):
+        scan_files(source, load.files)
+    groups: KeyedFiles = [(b"", list(load.files))]
+    if source.pii:
+        recorded = keys_by_night(job.ledger, source.name, replay.variant)
+        groups = group_by_key(load.files, recorded, load_key_ring(job.settings.home))
     with job.phase("read"), naming_unreadable(job.spark, load.files, replay.variant, source.read):
-        rows = read_files(
-            job.spark, load.files, replay.variant, source.read, lambda frame: treat_columns(frame, key, source.pii)
-        )
-        staged = job.lake.stage(rows, ref, replay, job.token)
+        staged = job.lake.stage(read_received(job.spark, source, groups, replay.variant), ref, replay, job.token)
         found = staged.groupBy("_checksum").agg(F.count("*").alias("rows")).collect()
     received = {file.checksum: 0 for file in load.files} | {row["_checksum"]: row["rows"] for row in found}
     with job.phase("publish"):
@@ -49,7 +52,9 @@ def land_source(job: JobContext) -> JobResult:
         if total:
             job.lake.publish(staged, ref, written, job.token, expected=total, is_counted=True, may_add_columns=True)
         job.lake.drop_stage(ref, replay, job.token)
-    return _finish(job, load, received, {"pii_key": key_id(key)} if key else {})
+        if source.pii:
+            record_keys(job.ledger, source.name, replay.variant, job.token, groups)
+    return _finish(job, load, received, {PII_KEY: ", ".join(key_id(key) for key, _ in groups)} if source.pii else {})
 
 
 def _finish(job: JobContext, load: LandedLoad, received: dict[str, int], facts: dict[str, str]) -> JobResult:

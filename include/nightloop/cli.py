@@ -28,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+keys_app = typer.Typer(help="The keys under which personal data is hashed.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 DEMO_HOME = Path(".nightloop") / "demo"
 EXIT_INTERRUPTED = 130
 _POLL_SECONDS = 0.3
@@ -154,6 +156,40 @@ def schema() -> None:
     from nightloop.validate import write_schemas
 
     write_schemas(CHECKOUT / "include" / "schemas")
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """Print every key by its id, the nights hashed under each, and which joins they part."""
+    from nightloop.privacy_commands import print_keys
+
+    with _faults_shown():
+        print_keys(Settings.from_environment())
+
+
+@keys_app.command("rotate")
+def rotate_keys() -> None:
+    """Draw a new key for the nights to come; nights that are keep theirs, also when they run again."""
+    from nightloop.privacy_commands import print_keys
+    from nightloop.stores.keys import rotate_key
+
+    settings = Settings.from_environment()
+    with _faults_shown():
+        rotate_key(settings.home)
+        print_keys(settings)
+    typer.echo("the next nights are hashed under the current key and no longer meet earlier ones in hashed columns")
+
+
+@app.command("search-traces")
+def search_for_traces(
+    request: Annotated[Path, typer.Argument(help="File with one identifier per line, mode 0600.")],
+    under: Annotated[list[Path] | None, typer.Option(help="Folders to search; default: the whole state.")] = None,
+) -> None:
+    """Search the state folder, every format decoded, for identifiers and their hashes; exit code 1 where one is."""
+    from nightloop.privacy_commands import print_traces
+
+    with _faults_shown():
+        raise typer.Exit(1 if print_traces(Settings.from_environment(), request, under) else 0)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -40,6 +40,9 @@ class Source(BaseModel):
     tombstone: str | None = Field(default=None, description="SQL condition on the clean table: deletes its record")
     lookback_days: LookbackDays = "unbounded"
     pii: dict[str, PiiTreatment] = Field(default_factory=dict)
+    not_pii: dict[str, str] = Field(
+        default_factory=dict, description="columns that look like personal data and are none → why"
+    )
     budget: Budget = Budget()
     clean_sql: str = Field(exclude=True, description="text of clean.sql: one SELECT over the view `raw`")
     suite: Suite = Field(exclude=True)

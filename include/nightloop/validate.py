@@ -106,19 +106,29 @@ def _check_source(folder: _Folder, source: Source) -> Iterator[Fault]:
         yield _unknown(folder.where("event_time"), "a column of clean.sql", known, source.event_time)
     if source.tombstone is not None:
         yield from check_condition(source.tombstone, folder.where("tombstone"), known or ())
-    for column in source.pii:
-        if column not in source.columns:
-            yield _unknown(folder.where("pii", column), "a declared column", source.columns, column)
-    for column in source.ignored_columns:
-        if column in source.columns:
-            yield Fault(
-                folder.where("ignored_columns"), "columns that are not declared", column, "remove one of the two"
-            )
+    yield from _check_named_columns(folder, source)
     yield from _check_known_at(folder, source)
     if source.extract is not None:
         yield from _check_extract(folder, source, source.extract)
     suite = read_document(folder.path / "suite.yaml")
     yield from _check_suite(suite, source.suite, None if known is None else {*known, *raw})
+
+
+def _check_named_columns(folder: _Folder, source: Source) -> Iterator[Fault]:
+    """Check the columns that `pii`, `not_pii` and `ignored_columns` name."""
+    for column in source.pii:
+        if column not in source.columns:
+            yield _unknown(folder.where("pii", column), "a declared column", source.columns, column)
+    for column in source.not_pii:
+        if column not in source.columns:
+            yield _unknown(folder.where("not_pii", column), "a declared column", source.columns, column)
+        elif column in source.pii:
+            yield Fault(folder.where("not_pii", column), "columns without a treatment", f"PII {column}", "choose one")
+    for column in source.ignored_columns:
+        if column in source.columns:
+            yield Fault(
+                folder.where("ignored_columns"), "columns that are not declared", column, "remove one of the two"
+            )
 
 
 def _check_extract(folder: _Folder, source: Source, extract: Extract) -> Iterator[Fault]:

@@ -18,6 +18,7 @@ DAG_IDS = [
     "bootstrap_delay",
     "operations_lake_upkeep",
     "operations_rollback_champion",
+    "operations_erase_subjects",
 ]
 SHOWN = ("operator", "upstream", "trigger_rule", "outlets")
 

@@ -12,11 +12,6 @@ _BLOCK_BYTES = 64
 _INNER, _OUTER = "_hmac_inner", "_hmac_outer"
 
 
-def key_id(key: bytes) -> str:
-    """Return the public name of a key: equal names mean that hashed columns join."""
-    return hashlib.sha256(b"nightloop pii key id" + key).hexdigest()[:12]
-
-
 def treat_columns(rows: DataFrame, key: bytes, params: Mapping[str, PiiTreatment]) -> DataFrame:
     """Hash, generalise or drop the declared columns of received (string) rows; null stays null.
 

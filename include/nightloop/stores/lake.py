@@ -25,7 +25,7 @@ from nightloop.stores.lake_writer import claim_lake
 log = logging.getLogger("nightloop.lake")
 
 PARTITION_COLUMNS = ("night", "variant")
-_CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
+CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
 _HISTORY_DEPTH = 20
 _ONE_FILE_ROWS = 200_000  # so many are written by one task, one file a night, without the shuffle of optimizeWrite
 
@@ -277,7 +277,7 @@ def _conflicts_are_transient(ref: DatasetRef, replay: Replay) -> Iterator[None]:
     try:
         yield
     except PySparkException as error:
-        if any(mark in str(error) for mark in _CONFLICT):
+        if any(mark in str(error) for mark in CONFLICT):
             raise TransientError(f"another run changed {ref} while {replay.run_key} published it") from error
         raise
 

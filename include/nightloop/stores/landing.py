@@ -130,6 +130,23 @@ def land_file(written: Path, folder: str, name: str, arrived_at: datetime) -> No
     partial.unlink()
 
 
+def replace_content(file: LandedFile, content: bytes) -> int:
+    """Give a landed file other content, compressed as it was, and return its new size; it keeps its arrival."""
+    stored = gzip.compress(content, mtime=0) if file.is_compressed else content
+    if "://" not in file.address:
+        path = Path(file.address)
+        facts, partial = path.stat(), path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial.write_bytes(stored)
+        partial.chmod(facts.st_mode)
+        os.utime(partial, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        partial.replace(path)
+    else:
+        from nightloop.stores.s3 import replace_object
+
+        replace_object(stored, file.address, {_ARRIVED_AT: file.arrived_at.isoformat()})
+    return len(stored)
+
+
 def _is_finished(path: str) -> bool:
     parts = path.split("/")
     return not any(part.startswith((".", "_")) for part in parts) and not parts[-1].endswith(_UNFINISHED)

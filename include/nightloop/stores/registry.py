@@ -25,6 +25,7 @@ _KEY, _DIGEST, _RUN_KEY, _RECIPE, _SUPERSEDED = (
 _MODEL_FOLDER, _MODEL_FILE = "model", "model.onnx"
 _METRICS_PER_CALL, _PARAMS_PER_CALL = 1000, 100
 _PARAM_CHARACTERS = 6000
+_MOST_RUNS = 10_000
 _ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -102,6 +103,14 @@ class Registry:
             tags = {_DIGEST: logged.digest, _RUN_KEY: str(run_key), _RECIPE: recipe}
             self._client.create_model_version(run_key.scope, source, run_id=logged.run_id, tags=tags)
         return logged.uri
+
+    def trainings(self, scope: str) -> list[tuple[str, str, Mapping[str, str]]]:
+        """Return every training that was logged for a use case: its MLflow run, its name, its parameters and pins."""
+        experiment = self._client.get_experiment_by_name(scope)
+        if experiment is None:
+            return []
+        found = self._client.search_runs([experiment.experiment_id], max_results=_MOST_RUNS)
+        return [(run.info.run_id, run.info.run_name or "", dict(run.data.params)) for run in found]
 
     def set_champion_alias(self, scope: str, digest: str) -> None:
         """Point the alias `champion` at the version with this digest: a projection of the ledger, for people.

@@ -24,6 +24,12 @@ class Reports:
                 raise NightloopError(Fault(f"report {kind}/{run_key}", "plain names without a separator", repr(part)))
         return self._root / kind / run_key.scope / run_key.night / run_key.variant / name
 
+    def find(self, scope: str, since: str, *, but: str) -> list[Path]:
+        """Return a scope's reports of the night `since` and later ones, of every kind but one."""
+        found = sorted(self._root.glob(f"*/{scope}/*/*/**/*"))
+        parts = [(path, path.relative_to(self._root).parts) for path in found if path.is_file()]
+        return [path for path, (kind, _, night, *_) in parts if kind != but and night >= since]
+
     def write(self, kind: str, run_key: RunKey, name: str, content: str | bytes) -> Path:
         """Write a report, whole or not at all; a report of the same name is replaced."""
         path = self.path(kind, run_key, name)

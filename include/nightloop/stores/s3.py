@@ -104,6 +104,13 @@ def put_file(file: Path, address: str, metadata: Mapping[str, str]) -> None:
             raise TransientError(f"{address} could not be written: {error}") from error
 
 
+def replace_object(content: bytes, address: str, metadata: Mapping[str, str]) -> None:
+    """Give an object other content and metadata."""
+    bucket, key = split_address(address)
+    with _named_errors(address):
+        open_client().put_object(Bucket=bucket, Key=key, Body=content, Metadata=dict(metadata))
+
+
 def split_address(address: str) -> tuple[str, str]:
     """Return the bucket and the key of an address.
 

@@ -1,6 +1,7 @@
 """Upkeep of the lake's tables: small files, unneeded files, leftover staging."""
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -56,6 +57,14 @@ def drop_stages(lake: Lake, ledger: "Ledger", now: datetime | None = None) -> in
             shutil.rmtree(stage.path, ignore_errors=True)
             dropped += 1
     return dropped
+
+
+def drop_owned_stages(lake: Lake, owners: Collection[str]) -> list[str]:
+    """Delete every staged frame of these folders; an attempt that still needs one fails and is retried."""
+    owned = [stage.path for stage in lake.stages() if stage.dataset.split("/")[1] in owners]
+    for path in owned:
+        shutil.rmtree(path, ignore_errors=True)
+    return [str(path) for path in owned]
 
 
 def _most_files(lake: Lake, ref: DatasetRef) -> int:

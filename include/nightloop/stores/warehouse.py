@@ -4,8 +4,9 @@ Each write replaces exactly its run keys in one transaction, so a reader sees th
 """
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeAlias
 
@@ -17,6 +18,7 @@ from nightloop.run import RunKey, parse_instant
 from nightloop.stores.columns import read_wall_clock
 from nightloop.stores.database import open_engine, reading, writing
 from nightloop.stores.migrations import migrate_store
+from nightloop.stores.row_erasure import delete_entities, find_entities, purge_deleted_rows, redact_texts
 from nightloop.stores.warehouse_load import load_batches
 from nightloop.stores.warehouse_rows import INSTANT, fit_batches
 from nightloop.stores.warehouse_schema import (
@@ -33,6 +35,7 @@ from nightloop.verdict import Verdict
 
 Rows: TypeAlias = "pa.Table | Iterable[pa.RecordBatch]"
 RunKeys: TypeAlias = RunKey | Sequence[RunKey]
+_BY_ENTITY = (scores, outcomes)
 
 
 class Warehouse:
@@ -90,6 +93,24 @@ class Warehouse:
         with reading(self._engine) as connection:
             query = select(shown).where(shown.c.use_case == use_case)
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def find_entities(
+        self, use_case: str, whole: Collection[str], parts: Sequence[Collection[str]]
+    ) -> dict[str, dict[str, int]]:
+        """Return, by table, the rows per entity key that is among `whole` or has a column among its `parts`."""
+        return {table.name: find_entities(self._engine, table, use_case, whole, parts) for table in _BY_ENTITY}
+
+    def erase_entities(self, use_case: str, keys: Collection[str]) -> dict[str, int]:
+        """Delete every row about these entities, whatever run wrote it; return the number by table."""
+        return {table.name: delete_entities(self._engine, table, use_case, keys) for table in _BY_ENTITY}
+
+    def redact(self, traces: "re.Pattern[bytes]") -> dict[str, int]:
+        """Replace identifiers within texts; return the rows changed by table."""
+        return redact_texts(self._engine, WAREHOUSE, traces)
+
+    def purge_deleted_rows(self) -> None:
+        """Have the database give up what it still holds of deleted rows."""
+        purge_deleted_rows(self._engine, WAREHOUSE)
 
     def content_hash(self, dataset: str, run_keys: RunKeys) -> str:
         """Return a hash of a table's rows of the run keys, whatever their order; wall times do not count."""

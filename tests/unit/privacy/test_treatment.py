@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nightloop.privacy.keyed import hash_text, key_id
 from nightloop.privacy.params import PiiTreatment
-from nightloop.privacy.treatment import key_id, treat_columns
+from nightloop.privacy.treatment import treat_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,6 +27,7 @@ def test_hash_is_hmac_and_the_rest_is_cut_or_gone(spark: "SparkSession", key: by
     )
     treated = treat_columns(rows, key, PARAMS)
     expected = hmac.new(key, "ä@b.c".encode(), hashlib.sha256).hexdigest()
+    assert hash_text("ä@b.c", key) == expected
     assert [tuple(row) for row in treated.orderBy("n").collect()] == [(expected, "1980", 1), (None, None, 2)]
 
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from nightloop.stores import landing
-from nightloop.stores.landing import compute_checksum, find_growing, land_file, list_files, open_file
+from nightloop.stores.landing import (
+    compute_checksum,
+    find_growing,
+    land_file,
+    list_files,
+    open_file,
+    replace_content,
+)
 
 ARRIVED = datetime(2025, 1, 2, 1, 50, tzinfo=UTC)
 
@@ -99,3 +106,18 @@ def test_a_landed_file_arrived_when_told_and_is_never_replaced(tmp_path: Path) -
     assert (file.path, file.arrived_at) == ("a.parquet", ARRIVED)
     assert [path.name for path in folder.iterdir()] == ["a.parquet"]
     assert (folder / "a.parquet").read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_replaced_file_keeps_its_arrival_and_compression(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "loans" / name
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress(b"old") if name.endswith(".gz") else b"old")
+    os.utime(path, ns=(1, 1_700_000_000_123_456_789))
+    (file,) = list_files("loans", str(tmp_path))
+    size = replace_content(file, b"newer")
+    (again,) = list_files("loans", str(tmp_path))
+    assert (again.arrived_at, again.size) == (file.arrived_at, size)
+    with open_file(again) as stream:
+        assert stream.read() == b"newer"
+    assert [path] == list(path.parent.iterdir())

@@ -21,7 +21,7 @@ import pytest
 from nightloop.etl.header import read_columns
 from nightloop.fault import NightloopError, TransientError
 from nightloop.stores import s3
-from nightloop.stores.landing import LandedFile, compute_checksum, land_file, list_files, open_file
+from nightloop.stores.landing import LandedFile, compute_checksum, land_file, list_files, open_file, replace_content
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 ARRIVED = datetime(2025, 1, 2, 1, 50, tzinfo=UTC)
@@ -204,3 +204,13 @@ def test_a_landed_object_arrived_when_told_and_is_never_replaced(client: Any, tm
 def test_a_bucket_that_does_not_exist_is_a_clear_error(client: Any) -> None:
     with pytest.raises(NightloopError, match="NoSuchBucket"):
         list_files("s3://nowhere/loans", "unused")
+
+
+def test_a_replaced_object_keeps_its_arrival(client: Any) -> None:
+    client.put_object(Bucket="landing", Key="loans/a.csv", Body=b"x", Metadata={"arrived-at": ARRIVED.isoformat()})
+    file = only_file()
+    assert replace_content(file, b"new") == 3
+    again = only_file()
+    assert (again.arrived_at, again.size) == (file.arrived_at, 3)
+    with open_file(again) as stream:
+        assert stream.read() == b"new"

@@ -3,6 +3,7 @@
 It decides. Airflow's asset events, MLflow's aliases and Delta's versions are wake-ups, projections and caches of it.
 """
 
+import re
 from typing import Self
 
 from nightloop.stores.database import open_engine
@@ -28,6 +29,7 @@ from nightloop.stores.ledger.rows import (
 from nightloop.stores.ledger.verdicts import VerdictRecords
 from nightloop.stores.ledger_schema import LEDGER
 from nightloop.stores.migrations import migrate_store
+from nightloop.stores.row_erasure import purge_deleted_rows, redact_texts
 
 __all__ = [
     "AnswerRow",
@@ -48,7 +50,7 @@ __all__ = [
 
 
 class Ledger(AttemptRecords, FileRecords, DefinitionRecords, MonitoringRecords, VerdictRecords, ModelRecords):
-    """All parts of the ledger over one database. Rows are appended, never changed."""
+    """All parts of the ledger over one database. Rows are appended, never changed, but by an erasure."""
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -58,6 +60,14 @@ class Ledger(AttemptRecords, FileRecords, DefinitionRecords, MonitoringRecords, 
             NightloopError: the database is missing or has another revision than this code expects.
         """
         return cls(open_engine(url, LEDGER))
+
+    def redact(self, traces: "re.Pattern[bytes]") -> dict[str, int]:
+        """Replace a subject's identifiers within texts, for an erasure only; return the rows changed by table."""
+        return redact_texts(self._engine, LEDGER, traces)
+
+    def purge_deleted_rows(self) -> None:
+        """Have the database give up what it still holds of rows that an erasure changed."""
+        purge_deleted_rows(self._engine, LEDGER)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -1,0 +1,1 @@
+"""Remove a person from every store: find, erase step by step, verify, certify."""
