@@ -21,7 +21,7 @@ from nightloop.asof_inputs import (
 from nightloop.dataset import DatasetRef
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult
-from nightloop.stores.lake_files import LakeFiles
+from nightloop.upkeep_inputs import assert_records_kept
 
 
 def build_features(job: JobContext) -> JobResult:
@@ -33,9 +33,10 @@ def build_features(job: JobContext) -> JobResult:
     sources = load_sources(use_case, job.load_source)
     version = version_features(use_case, sources)
     if job.options.get("refill") == "missing":
-        stored = LakeFiles(job.settings.lake).nights(DatasetRef("features", use_case.name, version), replay.variant)
+        stored = job.lake_files.nights(DatasetRef("features", use_case.name, version), replay.variant)
         replay = select_missing(replay, sources, stored, job.ledger) or job.skip("no night is missing")
     assert_sources_closed(sources, replay, job.ledger)
+    assert_records_kept(job.ledger, sources, replay.nights)
     preload(use_case.suite)
     token = job.token
     ref, spine_ref = DatasetRef("features", use_case.name, version), DatasetRef("features", use_case.name, "spine")

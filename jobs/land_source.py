@@ -24,6 +24,7 @@ def land_source(job: JobContext) -> JobResult:
     source, replay, ref = job.source, job.replay, DatasetRef("raw", job.source.name)
     with job.phase("list"):
         load = plan_load(source, replay, job.ledger, job.settings.landing)
+        job.files_read += [file.address.rpartition("/")[0] for file in load.files]
     if not load.files:
         return _finish(job, load, {}, {})
 

@@ -33,6 +33,8 @@ class Source(BaseModel):
     lookback_days: LookbackDays = "unbounded"
     pii: dict[str, PiiTreatment] = Field(default_factory=dict)
     budget: Budget = Budget()
+    retention_days: int | None = Field(default=None, ge=1, description="how long clean and quarantined rows are kept")
+    raw_retention_days: int | None = Field(default=None, ge=1, description="how long rows are kept as received")
     clean_sql: str = Field(exclude=True, description="text of clean.sql: one SELECT over the view `raw`")
     suite: Suite = Field(exclude=True)
 

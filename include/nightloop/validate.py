@@ -20,6 +20,7 @@ from nightloop.folders import (
 from nightloop.quality.params import Suite
 from nightloop.source import Source
 from nightloop.sql_check import SqlContract, check_condition, check_sql, list_output
+from nightloop.upkeep_inputs import record_reach_days, training_reach_days
 from nightloop.use_case import UseCase
 
 SCHEMAS: Mapping[str, type[BaseModel]] = {"source": Source, "use_case": UseCase, "suite": Suite}
@@ -157,6 +158,7 @@ def _check_use_case(
     yield from _check_features(folder, use_case, clean)
     yield from _check_label(folder, use_case, clean)
     yield from _check_limits(folder, use_case)
+    yield from _check_retention(folder, use_case, sources)
 
 
 def _check_spine(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple[str, ...]]) -> Iterator[Fault]:
@@ -233,6 +235,21 @@ def _check_limits(folder: _Folder, use_case: UseCase) -> Iterator[Fault]:
     if use_case.training.judging_days >= use_case.training.window_days:
         found = f"{use_case.training.judging_days} of {use_case.training.window_days} days"
         yield Fault(folder.where("training", "judging_days"), "less than window_days", found, "judge on less")
+
+
+def _check_retention(folder: _Folder, use_case: UseCase, sources: Mapping[str, Source]) -> Iterator[Fault]:
+    reach, remedy = training_reach_days(use_case), "keep it longer, or shorten what reads it"
+    if use_case.retention_days is not None and use_case.retention_days < reach:
+        expected = f"at least {reach} days: a retraining reads its windows, the horizon and the settlement"
+        yield Fault(folder.where("retention_days"), expected, str(use_case.retention_days), remedy)
+    for name, days in ((name, sources[name].retention_days) for name in use_case.sources if name in sources):
+        reach_of_records = record_reach_days(use_case, sources[name])
+        where = folder.where("sources", name)
+        if days is not None and reach_of_records is None:
+            yield Fault(where, "a source kept for ever, for its lookback is unbounded", f"{days} days", remedy)
+        elif days is not None and reach_of_records is not None and days < reach_of_records:
+            expected = f"a source kept for at least {reach_of_records} days: its lookback before the training window"
+            yield Fault(where, expected, f"{days} days", remedy)
 
 
 def _check_suite(document: Document, suite: Suite, known: set[str] | None) -> Iterator[Fault]:

@@ -10,11 +10,14 @@ from nightloop.stores.ledger.attempts import AttemptRecords
 from nightloop.stores.ledger.files import FileRecords
 from nightloop.stores.ledger.models import ModelRecords
 from nightloop.stores.ledger.monitoring import MonitoringRecords
+from nightloop.stores.ledger.provenance import ProvenanceRecords
 from nightloop.stores.ledger.rows import (
     AnswerRow,
+    AttemptRow,
     AuditRow,
     ChampionRow,
     CheckRow,
+    CommitRow,
     CountsRow,
     FileRow,
     MaturityRow,
@@ -29,9 +32,11 @@ from nightloop.stores.migrations import migrate_store
 
 __all__ = [
     "AnswerRow",
+    "AttemptRow",
     "AuditRow",
     "ChampionRow",
     "CheckRow",
+    "CommitRow",
     "CountsRow",
     "FileRow",
     "Ledger",
@@ -44,7 +49,7 @@ __all__ = [
 ]
 
 
-class Ledger(AttemptRecords, FileRecords, MonitoringRecords, VerdictRecords, ModelRecords):
+class Ledger(AttemptRecords, FileRecords, MonitoringRecords, VerdictRecords, ModelRecords, ProvenanceRecords):
     """All parts of the ledger over one database. Rows are appended, never changed."""
 
     @classmethod

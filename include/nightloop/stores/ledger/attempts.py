@@ -16,7 +16,7 @@ from nightloop.stores.ledger_schema import attempts, closed_nights
 class AttemptRecords(LedgerPart):
     """Tokens, fences and closed nights."""
 
-    def draw_token(self, replay: Replay, job: str, attempt: str = "") -> int:
+    def draw_token(self, replay: Replay, job: str, attempt: str = "", code: str | None = None) -> int:
         """Record a new attempt and return its token, higher than every token drawn before."""
         row = {
             "scope": replay.scope,
@@ -25,6 +25,7 @@ class AttemptRecords(LedgerPart):
             "first_as_of": replay.first,
             "last_as_of": replay.last,
             "attempt": attempt,
+            "code": code,
         }
         with writing(self._engine, "attempts") as connection:
             return int(connection.scalar(insert(attempts).values(row).returning(attempts.c.token)) or 0)
