@@ -43,7 +43,7 @@ def compact_lake(job: JobContext) -> JobResult:
             upkeep.vacuum_table(ref)
     with job.phase("report"):
         sizes, links = _report(job)
-    return job.result(counts=upkeep.counts | sizes, facts=facts | upkeep.failures, links=links)
+    return job.result(counts={**upkeep.counts, **sizes}, facts=facts | upkeep.failures, links=links)
 
 
 def _drop_versions(job: JobContext, upkeep: "Upkeep") -> list[Expiry]:

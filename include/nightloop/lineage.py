@@ -158,14 +158,16 @@ class LineageRun:
 def name_dataset(address: str) -> tuple[str, str]:
     """Return namespace and name by OpenLineage's convention: of an object its bucket and key, of a path `file`.
 
+    User, password and query of an address are left out.
+
     >>> name_dataset("s3a://nightloop/lake/raw/trips"), name_dataset("/state/lake/raw/trips")
     (('s3://nightloop', 'lake/raw/trips'), ('file', '/state/lake/raw/trips'))
     """
     if "://" not in address:
         return "file", str(Path(address))
     scheme, _, rest = address.partition("://")
-    bucket, _, key = rest.partition("/")
-    return f"{scheme.replace('s3a', 's3')}://{bucket}", key
+    place, _, name = rest.partition("?")[0].partition("/")
+    return f"{scheme.replace('s3a', 's3')}://{place.rpartition('@')[2]}", name
 
 
 def derive_origins(use_case: UseCase, sources: Mapping[str, Source]) -> Origins:

@@ -267,6 +267,7 @@ def test_the_form_of_a_run_and_the_words_of_an_error_stay_in_airflow() -> None:
     [
         pytest.param("/state/lake/raw/trips", ("file", "/state/lake/raw/trips"), id="path"),
         pytest.param("s3a://bucket/lake/raw/trips", ("s3://bucket", "lake/raw/trips"), id="object"),
+        pytest.param("postgresql://me:hunter2@db/trips?password=x", ("postgresql://db", "trips"), id="no secrets"),
     ],
 )
 def test_datasets_are_named_by_convention(address: str, expected: tuple[str, str]) -> None:
