@@ -12,8 +12,9 @@ from nightloop_airflow.tasks import default_args
 
 OWNER = "platform"
 UPKEEP_DOC = """
-Compacts small files of every table of the lake and removes files that no version within the retention needs, every
-week. The content of no night changes.
+Keeps the lake small, every week: drops feature versions that no model needs and nights that a folder's
+`retention_days` lets go, compacts small files, and removes files that no version within a week needs. The nights that
+stay do not change. Its report lists files and bytes of every table.
 
 **Owner:** platform
 

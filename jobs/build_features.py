@@ -21,14 +21,14 @@ from nightloop.job import JobContext, run_job
 from nightloop.rotation import describe_broken
 from nightloop.run import JobResult, Replay
 from nightloop.sql_contracts import assert_features_sql
-from nightloop.stores.lake_files import LakeFiles
+from nightloop.upkeep_inputs import assert_records_kept
 
 
 def build_features(job: JobContext) -> JobResult:
     """Plan the versions and their nights, then build one after the other."""
     present = present_features(job.use_case, job.load_source)
     plan = plan_refill if job.options.get("refill") == "missing" else plan_nights
-    builds = plan(present, job.replay, job.ledger, LakeFiles(job.settings.lake), job.load_source)
+    builds = plan(present, job.replay, job.ledger, job.lake_files, job.load_source)
     if not builds:
         job.skip("no night is missing")
     record_refused(job.ledger, job.replay, job.token, builds)
@@ -48,6 +48,7 @@ def _build(job: JobContext, features: FeatureSet, replay: Replay) -> int:
     use_case, ref, token = features.use_case, features.ref, job.token
     assert_features_sql(use_case, features.sources)
     assert_sources_closed(features.sources, replay, job.ledger)
+    assert_records_kept(job.ledger, features.sources, replay.nights)
     preload(use_case.suite)
     spine_ref = DatasetRef("features", use_case.name, f"{features.version}/spine")
     with job.phase("spine"):

@@ -17,7 +17,6 @@ from nightloop.leakage.levels import read_sample, take_evenly
 from nightloop.leakage.overlap import measure_entity_overlap, measure_time_overlap
 from nightloop.leakage_inputs import list_readers, make_window, measure_declared, seconds_of
 from nightloop.run import JobResult
-from nightloop.stores.lake_files import LakeFiles
 from nightloop.training.dataset import select_window
 from nightloop.training.plan import judging_opens
 from nightloop.training_inputs import entity_keys, make_plan, read_labels, read_training_rows
@@ -26,7 +25,7 @@ from nightloop.training_inputs import entity_keys, make_plan, read_labels, read_
 def check_leakage(job: JobContext) -> JobResult:
     """Hold the rows of the current feature version against the label, their windows and their sources."""
     use_case, as_of, params = job.use_case, job.replay.last, job.use_case.leakage
-    lake, opened = LakeFiles(job.settings.lake), judging_opens(as_of, use_case.training)
+    lake, opened = job.lake_files, judging_opens(as_of, use_case.training)
     planned, *_ = make_plan(use_case, job.load_source, champion=None)
     with job.phase("read"):
         rows, pins = read_training_rows(use_case, lake, job.ledger, planned, as_of)

@@ -1,40 +1,69 @@
-"""Keep the lake small: compact small files, remove what no version needs, clear the staging of closed runs.
+"""Keep the lake small: drop what nobody needs, compact small files, delete files that no version needs, report sizes.
 
-Reads and rewrites every table of the lake; its rows stay as they are. Options: `retention_hours` (168): files that
-left a table longer ago are deleted; `max_small_files` (8): a table is compacted when a partition holds more files.
-Reports files and bytes per table. What Delta refuses of one table is reported, and the
-others go on; a lost session ends the job.
+Drops staging of closed runs, feature versions that neither the folder as it is nor a registered model needs, and the
+nights that `retention_days` of a folder lets go; `nightloop.upkeep_inputs` says what is kept all the same. Rewrites
+small files of every table; the rows of the nights that stay do not change. Options: `retention_hours` (168): files that
+left a table longer ago are deleted; `max_small_files` (8): a night with more files is compacted. Writes `lake.html` and
+`lake.json` to the reports. While a folder has faults nothing is dropped. What Delta refuses of one table is reported,
+and the others go on; a lost session ends the job.
 """
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from nightloop.fault import NightloopError
+from nightloop.folders import load_sources, load_use_cases
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult
+from nightloop.upkeep_inputs import Expiry, list_unneeded, plan_expiries
+
+if TYPE_CHECKING:
+    from nightloop.stores.upkeep import Upkeep
 
 
 def compact_lake(job: JobContext) -> JobResult:
-    from nightloop.stores.upkeep import compact_table, drop_stages, vacuum_table
+    from nightloop.stores.upkeep import Upkeep
 
-    retention_hours = float(job.options.get("retention_hours", "168"))
-    max_small_files = int(job.options.get("max_small_files", "8"))
-    counts, failures = {"compacted": 0, "vacuumed": 0}, {}
     job.lake.claim()
-    with job.phase("staging"):
-        counts["stages_dropped"] = drop_stages(job.lake, job.ledger)
-    for ref in job.lake.tables():
-        with job.phase("tables"):
-            try:
-                size = compact_table(job.lake, ref, max_small_files)
-                counts["vacuumed"] += vacuum_table(job.lake, ref, retention_hours)
-            except job.lake.failures as error:
-                if "DELTA_" not in str(error):
-                    raise
-                failures[f"failed:{ref}"] = " ".join(str(error).split())[:300]
-                continue
-        counts["compacted"] += size.is_compacted
-        counts |= {f"files:{ref}": size.files, f"bytes:{ref}": size.bytes}
-    return job.result(counts=counts, facts=failures)
+    upkeep = Upkeep(job.lake, float(job.options.get("retention_hours", "168")))
+    expiries, facts = [], {}
+    with job.phase("drop"):
+        upkeep.drop_stages(job.ledger)
+        try:
+            expiries = _drop_versions(job, upkeep)
+        except NightloopError as error:
+            facts["nothing_dropped"] = " ".join(str(error).split())[:300]
+    with job.phase("expire"):
+        for expiry in [each for each in expiries if upkeep.list_nights(each.ref, each.before)]:
+            job.ledger.record_expiry(expiry.ref, expiry.before, expiry.why, job.replay.last)
+            upkeep.drop_nights(expiry.ref, expiry.before)
+    with job.phase("tables"):
+        for ref in job.lake.tables():
+            upkeep.compact_table(ref, int(job.options.get("max_small_files", "8")))
+            upkeep.vacuum_table(ref)
+    with job.phase("report"):
+        sizes, links = _report(job)
+    return job.result(counts={**upkeep.counts, **sizes}, facts=facts | upkeep.failures, links=links)
+
+
+def _drop_versions(job: JobContext, upkeep: "Upkeep") -> list[Expiry]:
+    """Drop unneeded feature versions and return what the retentions let go of the other tables."""
+    use_cases = {one.name: one for one in load_use_cases(job.settings.folders)}
+    sources = {one.name: one for one in load_sources(job.settings.folders)}
+    for ref in list_unneeded(job.lake.tables(), use_cases, sources, job.ledger):
+        upkeep.drop_table(ref)
+    return plan_expiries(job.lake.tables(), use_cases, sources, job.ledger)
+
+
+def _report(job: JobContext) -> tuple[dict[str, int], dict[str, str]]:
+    from nightloop.stores.lake_sizes import draw_page, measure_lake, write_json
+
+    sizes = measure_lake(job.lake_files)
+    job.reports.write("lake", job.run_key, "lake.json", write_json(sizes))
+    page = job.reports.write("lake", job.run_key, "lake.html", draw_page(sizes, f"Lake, {job.replay.last.date()}"))
+    counts = {f"{name}:{size.table}": getattr(size, name) for size in sizes for name in ("files", "bytes")}
+    return counts, {"report": str(page)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

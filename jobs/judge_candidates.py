@@ -15,7 +15,6 @@ from nightloop.evaluation.gate import Contender, Opponent, judge_gate
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult
 from nightloop.scoring.frame import score_table
-from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.model_files import read_model
 from nightloop.training.plan import judging_opens
 from nightloop.training_inputs import (
@@ -32,7 +31,7 @@ from nightloop.training_inputs import (
 def judge_candidates(job: JobContext) -> JobResult:
     """Score the judged rows with every twin, then ask the gate."""
     use_case, as_of = job.use_case, job.replay.last
-    opened, lake = judging_opens(as_of, use_case.training), LakeFiles(job.settings.lake)
+    opened, lake = judging_opens(as_of, use_case.training), job.lake_files
     champion = job.ledger.champion(job.replay.scope, as_of)
     contenders: list[Contender] = []
     baseline: tuple[float, ...] = ()

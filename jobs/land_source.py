@@ -32,6 +32,7 @@ def land_source(job: JobContext) -> JobResult:
     with job.phase("list"):
         fetch_to = None if "://" in job.settings.lake else job.scratch  # with a lake on S3 the engine reads S3 itself
         load = plan_load(source, replay, job.ledger, job.settings.landing, fetch_to)
+        job.files_read += [file.address.rpartition("/")[0] for file in load.files]
     if not load.files:
         return _finish(job, load, {}, {})
 

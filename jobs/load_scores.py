@@ -11,14 +11,13 @@ from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult
-from nightloop.stores.lake_files import LakeFiles
 
 COLUMNS = ("row_id", "decision_time", "score", "decision", "model_version", "feature_version", "night")
 
 
 def load_scores(job: JobContext) -> JobResult:
     ref = DatasetRef("scores", job.replay.scope)
-    nights = LakeFiles(job.settings.lake).open(ref, job.replay)
+    nights = job.lake_files.open(ref, job.replay)
     job.ledger.assert_not_fenced(job.replay, job.name, job.token)
     with job.phase("load"):
         loaded = job.warehouse.replace_scores(job.replay.run_keys, nights.stream(COLUMNS), job.token)

@@ -16,8 +16,8 @@ from nightloop.dataset import DatasetRef
 from nightloop.job import JobContext, run_job
 from nightloop.outcomes import OUTCOME_COLUMNS, list_cohorts, maturity_rows, measure_night, read_night
 from nightloop.run import JobResult
-from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.warehouse_rows import performance_table
+from nightloop.upkeep_inputs import USE_CASE_LAYERS, assert_nights_kept, assert_records_kept
 
 
 def measure_outcomes(job: JobContext) -> JobResult:
@@ -28,7 +28,7 @@ def measure_outcomes(job: JobContext) -> JobResult:
     if cohorts:
         with job.phase("labels"):
             published = _publish(job, cohorts, ref)
-    lake = LakeFiles(job.settings.lake)
+    lake = job.lake_files
     with job.phase("measure"):
         measured = [read_night(use_case, lake, replay, night, cohorts) for night in replay.nights] if cohorts else []
         metrics = [row for night in measured for row in measure_night(use_case, replay, night)]
@@ -50,8 +50,11 @@ def measure_outcomes(job: JobContext) -> JobResult:
 def _publish(job: JobContext, cohorts: Sequence[Cohort], ref: DatasetRef) -> int:
     replay, use_case, token = job.replay, job.use_case, job.token
     sources = load_sources(use_case, job.load_source)
+    decided = [cohort.as_of for cohort in cohorts]
+    assert_nights_kept(job.ledger, use_case.name, USE_CASE_LAYERS, min(decided))
+    assert_records_kept(job.ledger, sources, decided)
     opened = open_sources(use_case, sources, job.lake, replay.knowledge)
-    nights = list_nights(use_case.schedule, [cohort.as_of for cohort in cohorts])
+    nights = list_nights(use_case.schedule, decided)
     spine_ref = DatasetRef("labels", use_case.name, "spine")
     stage = partial(job.lake.stage, replay=replay, token=token)
     spine = stage(build_spine(opened, nights, use_case.entity, use_case.spine_sql, replay.variant), spine_ref)

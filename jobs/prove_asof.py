@@ -15,7 +15,6 @@ from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult, RunKey, format_night
-from nightloop.stores.lake_files import LakeFiles
 from nightloop.verdict import Check
 
 SAMPLE_ROWS = 500
@@ -30,7 +29,7 @@ def prove_asof(job: JobContext) -> JobResult:
     use_case, replay = job.use_case, job.replay
     sources = load_sources(use_case, job.load_source)
     ref = DatasetRef("features", use_case.name, version_features(use_case, sources))
-    night = choose_night(LakeFiles(job.settings.lake).nights(ref, replay.variant), replay, job.options.get("night"))
+    night = choose_night(job.lake_files.nights(ref, replay.variant), replay, job.options.get("night"))
     if night is None:
         job.skip("no features are stored yet")
     knowledge = job.ledger.known_to(RunKey(replay.scope, night, replay.variant)) or replay.knowledge

@@ -13,7 +13,6 @@ from nightloop.evaluation.agreement import judge_agreement
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult
 from nightloop.scoring.frame import score_table
-from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.model_files import read_model
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import prepare_rows
@@ -39,7 +38,7 @@ def refit_recipe(job: JobContext) -> JobResult:
     gate = find_verdict(job.ledger, job.run_key, GATE)
     if gate.answer != "promote":
         job.skip(f"the gate answered {gate.answer}: {gate.reason}")
-    lake, champion = LakeFiles(job.settings.lake), job.ledger.champion(job.replay.scope, as_of)
+    lake, champion = job.lake_files, job.ledger.champion(job.replay.scope, as_of)
     planned = find_candidate(make_plan(use_case, job.load_source, champion), gate.facts["winner"])
     twin, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
     with job.phase("read"):

@@ -21,7 +21,6 @@ from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult, format_night
 from nightloop.scoring.champions import ScoringModel, group_nights
 from nightloop.scoring.frame import score_frame
-from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.ledger import ModelRow
 
 
@@ -55,7 +54,7 @@ def _describe(row: ModelRow) -> ScoringModel:
 
 def _rows_of(job: JobContext, model: ScoringModel, nights: Sequence[datetime]) -> DataFrame:
     ref = DatasetRef("features", job.replay.scope, model.feature_version)
-    assert_built(ref, replace(job.replay, nights=tuple(nights)), job.ledger, LakeFiles(job.settings.lake))
+    assert_built(ref, replace(job.replay, nights=tuple(nights)), job.ledger, job.lake_files)
     rows = job.lake.read(ref, job.replay.variant, job.replay.first, job.replay.last)
     return rows.where(F.col("night").isin([format_night(night) for night in nights]))
 

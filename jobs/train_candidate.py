@@ -13,7 +13,6 @@ import numpy as np
 from nightloop.evaluation.metrics import compute_metric
 from nightloop.job import JobContext, run_job
 from nightloop.run import JobResult
-from nightloop.stores.lake_files import LakeFiles
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import LABEL, prepare_rows
 from nightloop.training.plan import judging_opens
@@ -34,7 +33,7 @@ def train_candidate(job: JobContext) -> JobResult:
     champion = job.ledger.champion(job.replay.scope, job.replay.last)
     planned = find_candidate(make_plan(use_case, job.load_source, champion), name)
     with job.phase("read"):
-        table, pins = read_training_rows(use_case, LakeFiles(job.settings.lake), job.ledger, planned, cut)
+        table, pins = read_training_rows(use_case, job.lake_files, job.ledger, planned, cut)
         rows = prepare_rows(table, cut, use_case.training.choose_ratio, planned.recipe.half_life_days)
     folder = work_folder(job.settings.work, job.run_key, name)
     with job.phase("fit"):

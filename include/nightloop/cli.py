@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from nightloop.fault import NightloopError
-from nightloop.run import EXIT_INPUT, EXIT_OK
+from nightloop.run import EXIT_INPUT, EXIT_OK, MAIN_VARIANT, parse_instant
 from nightloop.settings import CHECKOUT, Settings
 
 if TYPE_CHECKING:
@@ -81,20 +82,53 @@ def migrate() -> None:
 
 
 @app.command()
-def status() -> None:
+def status(*, lake: Annotated[bool, typer.Option("--lake", help="Print the lake's sizes instead.")] = False) -> None:
     """Print where the stack runs and each use case's champion, last night and last verdict."""
     from rich.console import Console
 
     from nightloop.folders import load_use_cases
     from nightloop.stack import find_stack
-    from nightloop.status import print_status
+    from nightloop.status import print_lake, print_status
     from nightloop.stores.ledger import Ledger
 
     settings = Settings.from_environment()
+    if lake:
+        print_lake(settings.lake, Console())
+        return
     running = find_stack(settings.home)
     typer.echo(f"stack: {_describe(running)}" if running else "stack: not running; `nightloop up` starts it")
     with _faults_shown():
         print_status(Ledger.open(settings.ledger_url), load_use_cases(settings.folders), Console())
+
+
+@app.command()
+def trace(
+    use_case: Annotated[str, typer.Argument(help="Name of the use case.")],
+    row_id: Annotated[str, typer.Argument(help="Row id of the prediction, or the entity key.")],
+    *,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Night of the prediction, ISO 8601, UTC.")] = None,
+    variant: Annotated[str, typer.Option("--variant", help="Variant of the run.")] = MAIN_VARIANT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell the model, training snapshot, feature partition, raw files and code version behind a prediction."""
+    from rich.console import Console
+
+    from nightloop.folders import load_source, load_use_case
+    from nightloop.stores.lake_files import LakeFiles
+    from nightloop.stores.ledger import Ledger
+    from nightloop.trace import Tracer, print_trace
+
+    settings = Settings.from_environment()
+    with _faults_shown():
+        loaded = load_use_case(use_case, settings.folders)
+        ledger = Ledger.open(settings.ledger_url)
+        find = partial(load_source, folders=settings.folders)
+        tracer = Tracer(loaded, find, LakeFiles(settings.lake), ledger, variant)
+        found = tracer.trace(row_id, parse_instant(as_of) if as_of else None)
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        print_trace(found, Console())
 
 
 @app.command()

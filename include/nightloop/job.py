@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,10 +19,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from nightloop.code_version import code_version
 from nightloop.dataset import DatasetRef
 from nightloop.ending import explain_ending
 from nightloop.fault import Fault, FencedError, NightloopError, TransientError
 from nightloop.folders import load_source, load_use_case
+from nightloop.lineage import LineageRun, Touched
 from nightloop.run import (
     EXIT_FENCED,
     EXIT_INPUT,
@@ -38,12 +40,14 @@ from nightloop.run import (
 from nightloop.schedule import ticks
 from nightloop.settings import Settings
 from nightloop.source import Source
+from nightloop.upkeep_inputs import SOURCE_LAYERS, USE_CASE_LAYERS, assert_nights_kept
 from nightloop.use_case import UseCase
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from nightloop.stores.lake import Lake
+    from nightloop.stores.lake import Commit, Lake
+    from nightloop.stores.lake_files import LakeFiles
     from nightloop.stores.ledger import Ledger
     from nightloop.stores.registry import Registry
     from nightloop.stores.reports import Reports
@@ -96,6 +100,7 @@ class JobContext:
         self.arguments = arguments
         self.settings = settings
         self.seconds: dict[str, float] = {}
+        self.files_read: list[str] = []
         self._open = ExitStack()
 
     @property
@@ -120,7 +125,7 @@ class JobContext:
         A night that closed before reads what was known when it closed first, and nothing of what arrived since.
 
         Raises:
-            NightloopError: `--as-of` is not an instant of the folder's schedule.
+            NightloopError: `--as-of` is not an instant of the folder's schedule, or a retention has dropped a night.
         """
         arguments = self.arguments
         if arguments.kind == "platform":
@@ -136,6 +141,8 @@ class JobContext:
                     "give the instant of a night; `nightloop status` lists them",
                 )
             )
+        layers = SOURCE_LAYERS if arguments.kind == "source" else USE_CASE_LAYERS
+        assert_nights_kept(self.ledger, arguments.scope, layers, nights[0])
         known_to = self.ledger.known_to(RunKey(arguments.scope, arguments.as_of, arguments.variant))
         return Replay(arguments.scope, nights, arguments.variant, known_to)
 
@@ -146,7 +153,7 @@ class JobContext:
     @cached_property
     def token(self) -> int:
         """The fencing token of this attempt; every write carries it."""
-        token = self.ledger.draw_token(self.replay, self.name, self.arguments.attempt)
+        token = self.ledger.draw_token(self.replay, self.name, self.arguments.attempt, code_version())
         log.info("run %s, token %d", self.run_key, token)
         return token
 
@@ -200,6 +207,24 @@ class JobContext:
         made = TemporaryDirectory(prefix="attempt-", dir=self.settings.work, ignore_cleanup_errors=True)
         return Path(self._open.enter_context(made))
 
+    @cached_property
+    def lake_files(self) -> "LakeFiles":
+        """The lake without Spark."""
+        from nightloop.stores.lake_files import LakeFiles
+
+        return LakeFiles(self.settings.lake)
+
+    @property
+    def reads(self) -> "Mapping[DatasetRef, int]":
+        """The tables that the job has read so far, and the version of each."""
+        opened = [vars(self)[name] for name in ("lake", "lake_files") if name in vars(self)]
+        return {ref: version for store in opened for ref, version in store.reads.items()}
+
+    @property
+    def commits(self) -> "Sequence[Commit]":
+        """What the job has published so far."""
+        return self.lake.commits if "lake" in vars(self) else ()
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time one phase and say so in the log."""
@@ -246,7 +271,10 @@ def run_job(name: str, body: Callable[[JobContext], JobResult], argv: Sequence[s
     arguments = parse_arguments(name, argv)
     _die_with_parent()
     context = JobContext(name, arguments, Settings.from_environment())
+    lineage = _describe_run(context)
+    lineage.start()
     code, result = _attempt(body, context)
+    lineage.finish(_describe_touched(context), code, is_done=code in {EXIT_OK, EXIT_SKIPPED})
     if result is not None:
         log.info("done in %.1f s: %s", time.monotonic() - started, _summary(result))
         if arguments.result is not None:
@@ -258,6 +286,8 @@ def _attempt(body: Callable[[JobContext], JobResult], context: JobContext) -> tu
     """Run the body and name its ending; every ending is one exit code."""
     try:
         result = body(context)
+        for commit in context.commits:
+            context.ledger.record_commit(commit.run_keys, context.token, commit.ref, commit.version)
     except SkipJob as skip:
         log.info("nothing to do: %s", skip)
         return EXIT_SKIPPED, context.result(facts={"skipped": str(skip)})
@@ -276,6 +306,31 @@ def _attempt(body: Callable[[JobContext], JobResult], context: JobContext) -> tu
     finally:
         context.close()
     return EXIT_OK, result
+
+
+def _describe_run(context: JobContext) -> LineageRun:
+    arguments = context.arguments
+    tags = {
+        "code": code_version(),
+        "run_key": str(RunKey(arguments.scope, arguments.as_of, arguments.variant)),
+        "attempt": arguments.attempt,
+    }
+    return LineageRun(f"{arguments.scope}.{context.name}", arguments.as_of, context.settings, tags)
+
+
+def _describe_touched(context: JobContext) -> Touched:
+    from nightloop.column_lineage import column_lineage
+
+    def find_origins(ref: DatasetRef) -> Mapping[str, tuple[str, ...]]:
+        if ref.layer != "features":
+            return {}
+        use_case = context.use_case
+        with suppress(NightloopError):  # SQL that cannot be traced is the validator's affair
+            return column_lineage(use_case, {name: context.load_source(name) for name in use_case.sources})
+        return {}
+
+    writes = {commit.ref: (commit.version, commit.rows) for commit in context.commits}
+    return Touched(context.reads, writes, tuple(dict.fromkeys(context.files_read)), find_origins)
 
 
 def _summary(result: JobResult) -> str:

@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+LINEAGE_TRANSPORT = "OPENLINEAGE__TRANSPORT"
+_OWN_LINEAGE = ("OPENLINEAGE_CONFIG", "OPENLINEAGE_DISABLED", LINEAGE_TRANSPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,19 @@ class Settings:
             spark_remote=env.get("SPARK_REMOTE"),
             folders=tuple(Path(folder) for folder in folders.split(os.pathsep)),
         )
+
+
+def lineage_transport(home: Path, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return OpenLineage's transport: `lineage/events.jsonl` of the state folder, or the endpoint of `OPENLINEAGE_URL`.
+
+    Values are taken out on the way. Nothing where the environment describes a transport of its own, or wants none.
+    """
+    env = os.environ if environment is None else environment
+    if any(name.startswith(_OWN_LINEAGE) and env[name] for name in env):
+        return {}
+    sent: dict[str, Any] = {"type": "file", "log_file_path": str(home / "lineage" / "events.jsonl"), "append": True}
+    if url := env.get("OPENLINEAGE_URL"):
+        key = env.get("OPENLINEAGE_API_KEY")
+        sent = {"type": "http", "url": url, "endpoint": env.get("OPENLINEAGE_ENDPOINT") or "api/v1/lineage"}
+        sent |= {"auth": {"type": "api_key", "apiKey": key}} if key else {}
+    return {"type": "transform", "transformer_class": "nightloop.lineage_values.DropValues", "transport": sent}

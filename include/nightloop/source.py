@@ -44,6 +44,8 @@ class Source(BaseModel):
         default_factory=dict, description="columns that look like personal data and are none → why"
     )
     budget: Budget = Budget()
+    retention_days: int | None = Field(default=None, ge=1, description="how long clean and quarantined rows are kept")
+    raw_retention_days: int | None = Field(default=None, ge=1, description="how long rows are kept as received")
     clean_sql: str = Field(exclude=True, description="text of clean.sql: one SELECT over the view `raw`")
     suite: Suite = Field(exclude=True)
 

@@ -1,7 +1,7 @@
 """`nightloop status`: each use case's champion, last night and last verdict, from the ledger."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,20 @@ def read_standing(ledger: "Ledger", use_case: str) -> Standing:
     champion = f"version {model.version} · {model.recipe['family']}" if model else _NONE
     verdict = f"{verdicts[-1].answer}: {verdicts[-1].reason}" if verdicts else _NONE
     return Standing(use_case, champion, nights[-1] if nights else None, verdict, len(ledger.open_requests(use_case)))
+
+
+def print_lake(root: str, console: Console) -> None:
+    """Print what every table of the lake holds, read from the files themselves."""
+    from nightloop.stores.lake_files import LakeFiles
+    from nightloop.stores.lake_sizes import TableSize, measure_lake
+
+    names = [entry.name for entry in fields(TableSize)]
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="left" if name == "table" else "right", overflow="fold")
+    for size in measure_lake(LakeFiles(root)):
+        table.add_row(*(str(getattr(size, name)) for name in names))
+    console.print(table)
 
 
 def print_status(ledger: "Ledger", use_cases: Sequence[UseCase], console: Console) -> None:

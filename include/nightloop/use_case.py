@@ -56,7 +56,9 @@ class UseCase(BaseModel):
     promotion: PromotionParams
     scoring: ScoringParams = ScoringParams()
     drift: DriftParams = DriftParams()
-    retention_days: int | None = Field(default=None, ge=1)
+    retention_days: int | None = Field(
+        default=None, ge=1, description="how long the lake keeps features, labels and scores"
+    )
     alerts: tuple[str, ...] = Field(default=(), description="e-mail addresses told of failed nights")
     spine_sql: str = Field(exclude=True)
     features_sql: str = Field(exclude=True)

@@ -34,6 +34,7 @@ from nightloop.sql_contracts import (
     raw_views,
     spine_views,
 )
+from nightloop.upkeep_inputs import record_reach_days, training_reach_days
 from nightloop.use_case import UseCase
 
 SCHEMAS: Mapping[str, type[BaseModel]] = {"source": Source, "use_case": UseCase, "suite": Suite}
@@ -201,6 +202,7 @@ def _check_use_case(
     yield from _check_label(folder, use_case, clean)
     yield from _check_limits(folder, use_case)
     yield from _check_allowed(folder, use_case, clean)
+    yield from _check_retention(folder, use_case, sources)
 
 
 def _check_spine(folder: _Folder, use_case: UseCase, clean: Mapping[str, Columns]) -> Iterator[Fault]:
@@ -279,6 +281,21 @@ def _check_allowed(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple
         if name not in known and not name.startswith(unreadable):
             expected = "a feature, or `source.column` of a clean table"
             yield _unknown(folder.where("leakage", "allowed", name), expected, use_case.features.names, name)
+
+
+def _check_retention(folder: _Folder, use_case: UseCase, sources: Mapping[str, Source]) -> Iterator[Fault]:
+    reach, remedy = training_reach_days(use_case), "keep it longer, or shorten what reads it"
+    if use_case.retention_days is not None and use_case.retention_days < reach:
+        expected = f"at least {reach} days: a retraining reads its windows, the horizon and the settlement"
+        yield Fault(folder.where("retention_days"), expected, str(use_case.retention_days), remedy)
+    for name, days in ((name, sources[name].retention_days) for name in use_case.sources if name in sources):
+        reach_of_records = record_reach_days(use_case, sources[name])
+        where = folder.where("sources", name)
+        if days is not None and reach_of_records is None:
+            yield Fault(where, "a source kept for ever, for its lookback is unbounded", f"{days} days", remedy)
+        elif days is not None and reach_of_records is not None and days < reach_of_records:
+            expected = f"a source kept for at least {reach_of_records} days: its lookback before the training window"
+            yield Fault(where, expected, f"{days} days", remedy)
 
 
 def _check_suite(document: Document, suite: Suite, known: set[str] | None) -> Iterator[Fault]:

@@ -30,6 +30,7 @@ from nightloop_airflow.command import (
     describe_exit,
     split_level,
 )
+from nightloop_airflow.lineage import find_parent
 from nightloop_airflow.links import MlflowLink, ReportLink
 from nightloop_airflow.process import GuardedProcess
 from nightloop_airflow.run_key import Run, reach_back, run_of_context
@@ -95,7 +96,7 @@ class JobOperator(BaseOperator):
         run = self._resolve_run(context)
         with TemporaryDirectory(prefix="nightloop-") as scratch:
             result_file = Path(scratch) / "result"
-            code, last_lines = self._run_job(self._build_command(context, run, result_file), result_file)
+            code, last_lines = self._run_job(context, self._build_command(context, run, result_file), result_file)
             result = JobResult.read(result_file).to_dict() if result_file.is_file() else None
         outcome = classify_exit(code)
         if outcome == "success" and result is not None:
@@ -130,13 +131,13 @@ class JobOperator(BaseOperator):
             options["requests"] = json.dumps([request.isoformat() for request in run.requests])
         return build_command(self.job, self.scope, self.kind, run, attempt, result_file, options)
 
-    def _run_job(self, command: Sequence[str], result_file: Path) -> tuple[int, Sequence[str]]:
+    def _run_job(self, context: Context, command: Sequence[str], result_file: Path) -> tuple[int, Sequence[str]]:
         self.log.info("starting %s", " ".join(command[2:]))
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         with GuardedProcess(
             command,
             cwd=CHECKOUT,
-            environment=build_environment({**os.environ, **self._find_connection()}),
+            environment={**build_environment({**os.environ, **self._find_connection()}), **find_parent(context)},
             grace_seconds=self.grace_seconds,
             session_file=result_file.with_suffix(".session"),
             cleanup=INTERRUPT,

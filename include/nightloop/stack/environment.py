@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nightloop.engine.server import TOKEN_VARIABLE
-from nightloop.settings import CHECKOUT, Settings
+from nightloop.settings import CHECKOUT, LINEAGE_TRANSPORT, Settings, lineage_transport
 from nightloop.stack.ports import Ports
 from nightloop.stack.secrets import ADMIN, StackSecrets, write_private
 
@@ -45,6 +45,8 @@ def build_job_environment(settings: Settings, remote: str, mlflow_url: str, toke
     return {
         **TELEMETRY_OFF,
         **_QUICK_JOBS,
+        **({LINEAGE_TRANSPORT: json.dumps(transport)} if (transport := lineage_transport(settings.home)) else {}),
+        "OPENLINEAGE_NAMESPACE": os.environ.get("OPENLINEAGE_NAMESPACE", "nightloop"),
         **({TOKEN_VARIABLE: token} if token else {}),
         "MLFLOW_TRACKING_URI": mlflow_url,
         "NIGHTLOOP_ARTIFACTS": settings.artifacts,
@@ -63,6 +65,7 @@ def build_airflow_environment(
 ) -> Mapping[str, str]:
     """Return Airflow's configuration: SQLite, LocalExecutor, one admin with a generated password, loopback only."""
     airflow = home / "airflow"
+    (home / "lineage").mkdir(parents=True, exist_ok=True)
     passwords = airflow / "passwords.json"
     write_private(passwords, json.dumps({ADMIN: secrets.airflow_password}))
     tuning = {name: os.environ.get(name, value) for name, value in _TUNING.items()}

@@ -18,7 +18,7 @@ from pyspark.sql.types import DataType, DoubleType, IntegerType, LongType, Struc
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, FencedError, NightloopError, TransientError
-from nightloop.run import MAIN_VARIANT, Replay, format_night
+from nightloop.run import MAIN_VARIANT, Replay, RunKey, format_night
 from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.lake_writer import claim_lake
 
@@ -37,6 +37,7 @@ class Commit:
     ref: DatasetRef
     version: int
     rows: int
+    run_keys: tuple[RunKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Stage:
 class Lake:
     """Delta tables below one root, a local folder or an `s3a://` address.
 
-    `failures`: what Spark and Delta raise when an operation on one table fails.
+    `failures`: what Spark and Delta raise when an operation on one table fails. `reads` and `commits`: the versions of
+    the tables that this lake was asked to read, and what it has published.
     """
 
     failures = (PySparkException,)
@@ -60,6 +62,8 @@ class Lake:
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark = spark
         self.root = root.rstrip("/")
+        self.reads: dict[DatasetRef, int] = {}
+        self.commits: list[Commit] = []
 
     @property
     def is_local(self) -> bool:
@@ -96,6 +100,7 @@ class Lake:
             raise NightloopError(
                 Fault(f"lake table {ref}", "a published table", "none", "run the nights that write it first")
             )
+        self.reads[ref] = LakeFiles(self.root).table(ref).version()
         rows = self.spark.read.format("delta").load(self.path(ref)).where(F.col("variant") == variant)
         if first is not None:
             rows = rows.where(F.col("night") >= format_night(first))
@@ -170,7 +175,8 @@ class Lake:
         if wider:
             self._widen(ref, replay, wider)
         self._overwrite(ordered, ref, replay, token, is_small=is_small, may_add_columns=may_add_columns)
-        return Commit(ref, self._verify(ref, replay, token), rows)
+        self.commits.append(Commit(ref, self._verify(ref, replay, token), rows, replay.run_keys))
+        return self.commits[-1]
 
     def content_hash(self, ref: DatasetRef, nights: Sequence[datetime], variant: str = MAIN_VARIANT) -> str:
         """Return a digest of the nights' rows that no order of rows, files or columns changes; `*_wall` is left out."""
@@ -193,11 +199,13 @@ class Lake:
             for path in found
         ]
 
-    def tables(self) -> Iterator[DatasetRef]:
-        """Yield every table of a local lake."""
-        for log_folder in sorted(Path(self.root).glob("*/**/_delta_log")):
-            layer, owner, *version = log_folder.parent.relative_to(self.root).parts
-            yield DatasetRef(layer, owner, "/".join(version))  # type: ignore[arg-type]
+    def tables(self) -> list[DatasetRef]:
+        """List every table of the lake."""
+        return LakeFiles(self.root).tables()
+
+    def drop(self, ref: DatasetRef) -> None:
+        """Delete a table with all its versions; harmless when there is none."""
+        self._remove(self.path(ref))
 
     def _schema(self, ref: DatasetRef) -> StructType | None:
         return self.spark.read.format("delta").load(self.path(ref)).schema if self.exists(ref) else None

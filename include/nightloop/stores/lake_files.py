@@ -1,6 +1,8 @@
 """Read the lake without Spark, by delta-rs and Arrow: for jobs that only stream rows to somewhere else."""
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -39,6 +41,27 @@ class LakeFiles:
 
     def __init__(self, root: str) -> None:
         self._root = root.replace("s3a://", "s3://")  # as delta-rs writes it
+        self.reads: dict[DatasetRef, int] = {}  # what `open` has pinned, for whoever asks what a job read
+
+    def list_files(self) -> Iterator[tuple[str, int]]:
+        """Yield every file below the root, data and logs and staging: its path below the root, and its bytes."""
+        if "://" not in self._root:
+            top = Path(self._root)
+            for folder, _, names in os.walk(top):
+                for path in (Path(folder, name) for name in names):
+                    yield path.relative_to(top).as_posix(), path.stat().st_size
+            return
+        import boto3
+
+        bucket, _, prefix = self._root.partition("://")[2].partition("/")
+        for found in boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/"):
+            yield found.key.removeprefix(f"{prefix}/"), found.size
+
+    def tables(self) -> list[DatasetRef]:
+        """List every table that has been created."""
+        logs = {path.partition("/_delta_log/")[0] for path, _ in self.list_files() if "/_delta_log/" in path}
+        parts = [path.split("/", 2) for path in sorted(logs) if not path.startswith("staging/")]
+        return [DatasetRef(*named) for named in parts]  # type: ignore[arg-type]
 
     def table(self, ref: DatasetRef) -> DeltaTable:
         """Return the newest version of a table.
@@ -80,6 +103,7 @@ class LakeFiles:
         except TableNotFoundError:
             remedy = "run the job that writes it first"
             raise NightloopError(Fault(f"lake table {ref}", "a Delta table", "none", remedy)) from None
+        self.reads[ref] = table.version()
         partition = pyarrow.dataset.field
         nights = [format_night(night) for night in replay.nights]
         condition = partition("night").isin(nights) & (partition("variant") == replay.variant)

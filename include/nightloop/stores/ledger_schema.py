@@ -21,7 +21,7 @@ from nightloop.stores.columns import Document, Instant, read_wall_clock
 from nightloop.stores.database import StoreSchema
 
 metadata = MetaData(schema="ledger")
-LEDGER = StoreSchema("ledger", metadata, revision="0002")
+LEDGER = StoreSchema("ledger", metadata, revision="0003")
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
@@ -52,6 +52,7 @@ attempts = Table(
     Column("first_as_of", Instant, nullable=False),
     Column("last_as_of", Instant, nullable=False),
     Column("attempt", Text, nullable=False),
+    Column("code", String),
     _recorded(),
     Index("attempts_by_job", "scope", "job", "variant"),
     sqlite_autoincrement=True,
@@ -82,6 +83,16 @@ closed_nights = Table(
     *_run_key(),
     Column("known_to", Instant, nullable=False),
     _token(is_key=False),
+    _recorded(),
+)
+
+commits = Table(
+    "commits",
+    metadata,
+    *_run_key(),
+    Column("dataset", String, primary_key=True),
+    _token(),
+    Column("version", BigInteger, nullable=False),
     _recorded(),
 )
 

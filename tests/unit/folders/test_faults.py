@@ -99,6 +99,19 @@ TRIPS = "sources/trips/source.yaml"
         ),
         pytest.param(
             [
+                replace(TAXI, ("retention_days: 730", "retention_days: 29")),
+                append(TRIPS, "retention_days: 63\n"),
+                append("sources/loan_applications/source.yaml", "retention_days: 9999\n"),
+            ],
+            [
+                (TAXI, ":49 retention_days", "at least 30 days", "29"),
+                (TAXI, ":11 sources.trips", "at least 64 days", "63 days"),
+                (LOAN, "sources.loan_applications", "lookback is unbounded", "9999 days"),
+            ],
+            id="a retention shorter than what reads it",
+        ),
+        pytest.param(
+            [
                 replace(LOAN, ("metric: roc_auc", "metric: mae"), ("{sex: 0.7}", "{race: 0.7}")),
                 replace("use_cases/loan_default/features.sql", ("loan_applications.channel", "loan_applications.sex")),
             ],

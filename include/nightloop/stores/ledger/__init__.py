@@ -12,12 +12,15 @@ from nightloop.stores.ledger.definitions import DefinitionRecords
 from nightloop.stores.ledger.files import FileRecords
 from nightloop.stores.ledger.models import ModelRecords
 from nightloop.stores.ledger.monitoring import MonitoringRecords
+from nightloop.stores.ledger.provenance import ProvenanceRecords
 from nightloop.stores.ledger.rows import (
     AnswerRow,
+    AttemptRow,
     AuditRow,
     BuildRow,
     ChampionRow,
     CheckRow,
+    CommitRow,
     CountsRow,
     FileRow,
     MaturityRow,
@@ -33,10 +36,12 @@ from nightloop.stores.row_erasure import purge_deleted_rows, redact_texts
 
 __all__ = [
     "AnswerRow",
+    "AttemptRow",
     "AuditRow",
     "BuildRow",
     "ChampionRow",
     "CheckRow",
+    "CommitRow",
     "CountsRow",
     "FileRow",
     "Ledger",
@@ -49,7 +54,15 @@ __all__ = [
 ]
 
 
-class Ledger(AttemptRecords, FileRecords, DefinitionRecords, MonitoringRecords, VerdictRecords, ModelRecords):
+class Ledger(
+    AttemptRecords,
+    FileRecords,
+    DefinitionRecords,
+    MonitoringRecords,
+    VerdictRecords,
+    ModelRecords,
+    ProvenanceRecords,
+):
     """All parts of the ledger over one database. Rows are appended, never changed, but by an erasure."""
 
     @classmethod

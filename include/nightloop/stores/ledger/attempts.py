@@ -17,7 +17,7 @@ from nightloop.stores.ledger_schema import attempts, closed_nights
 class AttemptRecords(LedgerPart):
     """Tokens, fences and closed nights."""
 
-    def draw_token(self, replay: Replay, job: str, attempt: str = "") -> int:
+    def draw_token(self, replay: Replay, job: str, attempt: str = "", code: str | None = None) -> int:
         """Record a new attempt and return its token, higher than every token drawn before.
 
         Tokens follow the clock (milliseconds since 1970), so that a ledger restored from a backup draws higher ones
@@ -30,6 +30,7 @@ class AttemptRecords(LedgerPart):
             "first_as_of": replay.first,
             "last_as_of": replay.last,
             "attempt": attempt,
+            "code": code,
         }
         with writing(self._engine, "attempts") as connection:
             drawn = connection.scalar(select(func.max(attempts.c.token))) or 0

@@ -1,16 +1,21 @@
 """Registered models, who is champion from which night on, and the audit of every change."""
 
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, select
 
+from nightloop.dataset import DatasetRef, Layer
 from nightloop.fault import Fault, NightloopError
+from nightloop.run import format_night, parse_night
 from nightloop.stores.database import reading, writing
 from nightloop.stores.ledger.part import LedgerPart
 from nightloop.stores.ledger.rows import AuditRow, ChampionRow, ModelRow, row_as
 from nightloop.stores.ledger_schema import audit, champion_changes, models
+
+EXPIRE = "expire"
 
 
 class ModelRecords(LedgerPart):
@@ -79,6 +84,15 @@ class ModelRecords(LedgerPart):
             same = and_(*(audit.c[name] == value for name, value in row.items()))
             if connection.scalar(select(audit.c.id).where(same)) is None:
                 connection.execute(insert(audit).values(row))
+
+    def record_expiry(self, ref: DatasetRef, before: datetime, why: str, as_of: datetime) -> None:
+        """Record that a table's nights before an instant are dropped, before it is done."""
+        self.write_audit(ref.owner, EXPIRE, "compact_lake", why, str(ref), format_night(before), as_of)
+
+    def expired_before(self, scope: str, layers: Collection[Layer]) -> datetime | None:
+        """Return the first night that no retention has dropped from any of a scope's layers; None if none did."""
+        rows = [row for row in self.audit(scope) if row.action == EXPIRE and row.from_.partition("/")[0] in layers]
+        return max((parse_night(row.to) for row in rows), default=None)
 
     def audit(self, scope: str) -> list[AuditRow]:
         """Return the audit of a scope in the order it was written."""

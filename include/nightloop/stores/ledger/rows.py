@@ -27,6 +27,29 @@ class FileRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt of a job: who asked for it (Airflow's run, task and try), and the code that ran; None: not known."""
+
+    token: int
+    job: str
+    attempt: str
+    code: str | None
+    recorded_wall: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRow:
+    """One night of one table as an attempt wrote it, and the Delta version that holds it."""
+
+    scope: str
+    as_of: datetime
+    variant: str
+    dataset: str
+    token: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class CountsRow:
     """Row counts that one job left for one night."""
 
