@@ -1,10 +1,10 @@
 """Build the features of a use case's nights, as of each night.
 
 Reads the clean tables of its sources, which must have closed their nights. Writes one Delta commit of
-`features/<use case>/<feature version>`, counts and checks. Fails on a wrong spine (a row twice, a decision after its
-night) and on a `fail` expectation of the suite, which is judged on the staged rows of the run; nothing is published
-then. A night without decisions leaves an empty partition. Option `refill=missing`: computes only the
-nights that this feature version lacks though their sources have closed them, and is skipped where there is none.
+`features/<use case>/<feature version>`, counts, checks and their Data Docs page. Fails on a wrong spine (a row twice, a
+decision after its night) and on a `fail` expectation of the suite, which is judged on the staged rows of the run;
+nothing is published then. A night without decisions leaves an empty partition. Option `refill=missing`: computes only
+the nights that this feature version lacks though their sources have closed them, and is skipped where there is none.
 """
 
 import sys
@@ -19,7 +19,7 @@ from nightloop.asof_inputs import (
     version_features,
 )
 from nightloop.dataset import DatasetRef
-from nightloop.job import JobContext, run_job
+from nightloop.job import DATA_DOCS, JobContext, run_job
 from nightloop.run import JobResult
 from nightloop.stores.lake_files import LakeFiles
 
@@ -51,11 +51,13 @@ def build_features(job: JobContext) -> JobResult:
         features = build(spine, figures, opened, use_case.features_sql, numeric, categorical, use_case.entity)
         staged = job.lake.stage(features, ref, replay, token)
     with job.phase("judge"):
-        verdict = judge(staged, use_case.suite, str(ref)) if figures.total else None
-        if verdict is not None:
+        hidden, rows = {"row_id", *use_case.entity}, staged if figures.total else None
+        verdict, page = judge(rows, use_case.suite, str(ref), job.run_key, hidden=hidden)
+        links = job.publish_page("features.html", page)
+        if rows is not None:
             job.ledger.write_checks(job.run_key, token, str(ref), verdict.checks)
-            if verdict.failed:
-                raise verdict_error(verdict)
+        if verdict.failed:
+            raise verdict_error(verdict, links.get(DATA_DOCS, ""))
     with job.phase("publish"):
         job.ledger.assert_not_fenced(replay, job.name, token)
         commit = job.lake.publish(staged, ref, replay, token, expected=figures.total)
@@ -63,7 +65,7 @@ def build_features(job: JobContext) -> JobResult:
         job.lake.drop_stage(spine_ref, replay, token)
     for run_key in replay.run_keys:
         job.ledger.write_counts(run_key, token, {"features": figures.rows[run_key.night]})
-    return job.result([ref], {"rows": commit.rows}, facts={"feature_version": version})
+    return job.result([ref], {"rows": commit.rows}, facts={"feature_version": version}, links=links)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from nightloop.dataset import DatasetRef
-from nightloop.intake import LandedLoad, load_checks, plan_load
+from nightloop.intake import LandedLoad, load_checks, locate_broken, plan_load
 from nightloop.job import JobContext, run_job
 from nightloop.run import MAIN_VARIANT, JobResult
 
@@ -17,6 +17,7 @@ from nightloop.run import MAIN_VARIANT, JobResult
 def land_source(job: JobContext) -> JobResult:
     from pyspark.sql import functions as F
 
+    from nightloop.etl.places import add_places
     from nightloop.etl.read import read_files
     from nightloop.privacy.treatment import key_id, treat_columns
     from nightloop.stores.keys import load_pii_key
@@ -33,7 +34,10 @@ def land_source(job: JobContext) -> JobResult:
             job.spark, load.files, replay.variant, source.read, lambda frame: treat_columns(frame, key, source.pii)
         )
         staged = job.lake.stage(rows, ref, replay, job.token)
-        found = staged.groupBy("_checksum").agg(F.count("*").alias("rows")).collect()
+        corrupt = F.collect_list(F.when(F.col("_corrupt"), F.col("_row"))).alias("corrupt")
+        found = staged.groupBy("_checksum").agg(F.count("*").alias("rows"), corrupt).collect()
+        broken = {row["_checksum"]: (row["rows"], row["corrupt"]) for row in found if row["corrupt"]}
+        staged = add_places(staged, locate_broken(source, load, broken))
     received = {file.checksum: 0 for file in load.files} | {row["_checksum"]: row["rows"] for row in found}
     with job.phase("publish"):
         job.ledger.assert_not_fenced(replay, job.name, job.token)

@@ -1,6 +1,6 @@
 """Plan what a run of `land_source` loads: landing zone, manifest and closed nights brought together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +16,7 @@ from nightloop.etl.arrivals import (
     restore_assignment,
 )
 from nightloop.etl.header import check_columns, read_columns
+from nightloop.etl.places import locate_records
 from nightloop.etl.read import RawFile
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import MAIN_VARIANT, Replay
@@ -30,13 +31,13 @@ _FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class LandedLoad:
-    """The files to read with their sizes, those left out because their content was loaded before, and kept nights.
+    """The files to read, where each lies, those left out because their content was loaded before, and kept nights.
 
     A kept night is closed, and its files have left the landing zone: its raw partition stays as it is.
     """
 
     files: tuple[RawFile, ...]
-    sizes: Mapping[str, int]
+    landed: Mapping[str, LandedFile]
     late: frozenset[str]
     skipped: tuple[Assignment, ...]
     kept: frozenset[datetime]
@@ -47,7 +48,15 @@ class LandedLoad:
 
     def file_rows(self, received: Mapping[str, int]) -> list[FileRow]:
         return [
-            FileRow(f.path, f.checksum, self.sizes[f.checksum], f.arrived_at, f.known_at, f.as_of, received[f.checksum])
+            FileRow(
+                f.path,
+                f.checksum,
+                self.landed[f.checksum].size,
+                f.arrived_at,
+                f.known_at,
+                f.as_of,
+                received[f.checksum],
+            )
             for f in self.files
         ]
 
@@ -91,11 +100,23 @@ def plan_load(source: Source, replay: Replay, ledger: Ledger, landing: str) -> L
     chosen = [*known, *new]
     return LandedLoad(
         _check_files(source, [(assignment, checksum, listing[assignment.arrival]) for assignment, checksum in chosen]),
-        {checksum: assignment.arrival.size for assignment, checksum in chosen},
+        {checksum: listing[assignment.arrival] for assignment, checksum in chosen},
         frozenset(checksum for assignment, checksum in chosen if assignment.is_late),
         tuple(skipped),
         kept,
     )
+
+
+def locate_broken(
+    source: Source, load: LandedLoad, broken: Mapping[str, tuple[int, Sequence[int]]]
+) -> list[tuple[str, int, int, int]]:
+    """Return (checksum, row, offset, length) of lines that did not parse; `broken`: rows of each file, and those."""
+    places = []
+    for checksum, (rows, numbers) in broken.items():
+        with open_file(load.landed[checksum]) as stream:
+            spans = locate_records(stream, source.format, numbers, rows)
+        places += [(checksum, number, *span) for number, span in spans.items()]
+    return places
 
 
 def load_checks(load: LandedLoad, as_of: datetime) -> list[Check]:

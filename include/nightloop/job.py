@@ -60,6 +60,7 @@ _LOST_SESSION = (
     "database is locked",
 )
 _PARENT_POLL_SECONDS = 1.0
+DATA_DOCS = "data_docs"
 
 
 class SkipJob(Exception):  # noqa: N818 - an outcome, not an error
@@ -201,6 +202,14 @@ class JobContext:
         from nightloop.stores.lake import Lake
 
         return Lake(self.spark, self.settings.lake)
+
+    def publish_page(self, name: str, page: str) -> dict[str, str]:
+        """Keep a Data Docs page of this run among the reports and return the link to it; an empty page is none."""
+        if not page:
+            return {}
+        path = self.reports.write("data_docs", self.run_key, name, page)
+        log.info("Data Docs: %s", path)
+        return {DATA_DOCS: str(path)}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -21,7 +21,7 @@ from nightloop.stores.columns import Document, Instant, read_wall_clock
 from nightloop.stores.database import StoreSchema
 
 metadata = MetaData(schema="ledger")
-LEDGER = StoreSchema("ledger", metadata, revision="0001")
+LEDGER = StoreSchema("ledger", metadata, revision="0002")
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
@@ -82,6 +82,19 @@ closed_nights = Table(
     *_run_key(),
     Column("known_to", Instant, nullable=False),
     _token(is_key=False),
+    _recorded(),
+)
+
+readmissions = Table(
+    "readmissions",
+    metadata,
+    *_run_key(),
+    Column("checksum", String, primary_key=True),
+    _token(),
+    Column("received_as_of", Instant, nullable=False),
+    Column("rows", Document, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("why", Text, nullable=False),
     _recorded(),
 )
 

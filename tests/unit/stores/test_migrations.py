@@ -64,7 +64,7 @@ def test_other_revision_is_refused(store_url: str) -> None:
         prefix = "" if is_sqlite(connection) else "ledger."
         connection.execute(text(f"UPDATE {prefix}ledger_revision SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(NightloopError, match="expected revision 0001, found 9999"):
+    with pytest.raises(NightloopError, match=f"expected revision {LEDGER.revision}, found 9999"):
         open_engine(store_url, LEDGER)
 
 

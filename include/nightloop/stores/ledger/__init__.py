@@ -10,6 +10,7 @@ from nightloop.stores.ledger.attempts import AttemptRecords
 from nightloop.stores.ledger.files import FileRecords
 from nightloop.stores.ledger.models import ModelRecords
 from nightloop.stores.ledger.monitoring import MonitoringRecords
+from nightloop.stores.ledger.readmissions import ReadmissionRecords
 from nightloop.stores.ledger.rows import (
     AnswerRow,
     AuditRow,
@@ -21,6 +22,7 @@ from nightloop.stores.ledger.rows import (
     MetricRow,
     ModelRow,
     ProfileRow,
+    ReadmissionRow,
     VerdictRow,
 )
 from nightloop.stores.ledger.verdicts import VerdictRecords
@@ -39,12 +41,13 @@ __all__ = [
     "MetricRow",
     "ModelRow",
     "ProfileRow",
+    "ReadmissionRow",
     "VerdictRow",
     "migrate",
 ]
 
 
-class Ledger(AttemptRecords, FileRecords, MonitoringRecords, VerdictRecords, ModelRecords):
+class Ledger(AttemptRecords, FileRecords, ReadmissionRecords, MonitoringRecords, VerdictRecords, ModelRecords):
     """All parts of the ledger over one database. Rows are appended, never changed."""
 
     @classmethod
