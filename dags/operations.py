@@ -1,11 +1,11 @@
-"""Keeps the platform in order: upkeep of the lake's files, the way back to an earlier champion, erasure of people."""
+"""Keeps the platform in order: upkeep of the lake, ways back of champions and quarantined rows, erasure of people."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, get_parsing_context
 
-from nightloop_airflow.forms import night_param
+from nightloop_airflow.forms import night_param, optional_day_param, text_param
 from nightloop_airflow.job_operator import JobOperator
 from nightloop_airflow.parsing import describe_job, sources_of, use_cases_of
 from nightloop_airflow.tasks import default_args
@@ -29,6 +29,20 @@ both versions are a row of the audit table; `nightloop status` shows the champio
 
 **When it fails** the champion is unchanged. Exit code 65 means that the version does not exist or is champion already;
 the log names the versions there are.
+"""
+READMIT_DOC = """
+Takes rows up again that a source set aside, after what was wrong with its folder has been mended: a rule of its
+`suite.yaml`, its `clean.sql`, a column's type. The rows are judged by the folder as it is now. Those that pass come
+back in the next night that is open, as new versions known from that night on: `source_<name>` of that night brings
+them into the clean table. Closed nights stay as they are, and what still breaks a rule stays in quarantine. A row comes
+back once.
+
+Bad *values* are mended by a corrected file, which needs no readmission. So are lines that could not be parsed.
+
+**Owner:** platform
+
+**When it fails** nothing has changed. Exit code 65 means that no row that fits passes the folder as it is; the log
+names the rules that they break. It is skipped when no row of a closed night fits.
 """
 
 
@@ -155,6 +169,51 @@ def build_erasure_dag(sources: Sequence[str]) -> DAG:
     return dag
 
 
+def build_readmit_dag(schedules: dict[str, str]) -> DAG:
+    """Return the DAG that takes up quarantined rows of any of the sources (name → cron) again."""
+    names = sorted(schedules)
+    with DAG(
+        "operations_readmit_rows",
+        dag_display_name="Operations: readmit quarantined rows",
+        description="Takes quarantined rows up again after a fix",
+        doc_md=READMIT_DOC,
+        schedule=None,
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=6),
+        default_args=default_args(OWNER),
+        params={
+            "source": Param(names[0], type="string", enum=names, title="Source"),
+            "rule": text_param(
+                "Rule", "As quarantine names it, such as `type:amount`. Empty: whatever rule they broke."
+            ),
+            "file": text_param("File", "As quarantine names it. Empty: of all files."),
+            "set_aside_from": optional_day_param("Set aside from", "First day of the nights that set the rows aside."),
+            "set_aside_to": optional_day_param("Set aside to", "Last day of those nights. Both empty: all nights."),
+            "why": Param(type="string", minLength=1, maxLength=500, title="Reason", description="What was mended."),
+            "as_of": night_param(),
+        },
+        user_defined_macros={"schedules": schedules},
+        tags={"nightloop", "operations"},
+    ) as dag:
+        JobOperator(
+            task_id="readmit_rows",
+            scope="{{ params.source }}",
+            kind="source",
+            schedule="{{ schedules[params.source] }}",
+            options={
+                "rule": "{{ params.rule }}",
+                "file": "{{ params.file }}",
+                "set_aside_from": "{{ params.set_aside_from or '' }}",
+                "set_aside_to": "{{ params.set_aside_to or '' }}",
+                "why": "{{ params.why }}",
+                "actor": "{{ dag_run.triggering_user_name or '' }}",
+            },
+            doc_md=describe_job("readmit_rows"),
+        )
+    return dag
+
+
 if get_parsing_context().dag_id in {None, "operations_lake_upkeep"}:
     build_lake_upkeep_dag()
 if get_parsing_context().dag_id in {None, "operations_rollback_champion"} and (
@@ -165,3 +224,7 @@ if get_parsing_context().dag_id in {None, "operations_erase_subjects"} and (
     named := sorted(source.name for source in sources_of(None))
 ):
     build_erasure_dag(named)
+if get_parsing_context().dag_id in {None, "operations_readmit_rows"} and (
+    feeds := {source.name: source.schedule for source in sources_of(None)}
+):
+    build_readmit_dag(feeds)

@@ -2,12 +2,12 @@
 
 Computes the folder's feature version and, where the champion of a night was trained on another one, that version too,
 from the definition kept in the ledger. Reads the clean tables of its sources, which must have closed their nights.
-Writes one Delta commit of `features/<use case>/<feature version>` per version, counts and checks. Fails on a wrong
-spine (a row twice, a decision after its night) and on a `fail` expectation of the suite, which is judged on the staged
-rows of the run; nothing of that version is published then. A folder's version that no champion reads yet fails alone,
-and facts say why. Option `refill=missing`: computes only nights that the folder's or the champion's version lacks,
-lists those that cannot be refilled with the reason, and is skipped where nothing is missing. Warns of joins by hashed
-columns whose nights were hashed under different keys (fact `parted`).
+Writes one Delta commit of `features/<use case>/<feature version>` per version, counts, checks and their Data Docs page.
+Fails on a wrong spine (a row twice, a decision after its night) and on a `fail` expectation of the suite, which is
+judged on the staged rows of the run; nothing of that version is published then. A folder's version that no champion
+reads yet fails alone, and facts say why. Option `refill=missing`: computes only nights that the folder's or the
+champion's version lacks, lists those that cannot be refilled with the reason, and is skipped where nothing is missing.
+Warns of joins by hashed columns whose nights were hashed under different keys (fact `parted`).
 """
 
 import sys
@@ -62,11 +62,13 @@ def _build(job: JobContext, features: FeatureSet, replay: Replay) -> int:
         frame = build(spine, figures, opened, use_case.features_sql, numeric, categorical, use_case.entity)
         staged = job.lake.stage(frame, ref, replay, token)
     with job.phase("judge"):
-        verdict = judge(staged, use_case.suite, str(ref)) if figures.total else None
-        if verdict is not None:
+        hidden, rows = {"row_id", *use_case.entity}, staged if figures.total else None
+        verdict, page = judge(rows, use_case.suite, str(ref), replay.run_key, hidden=hidden)
+        shown = job.publish_page(f"features-{features.version}.html", page)
+        if rows is not None:
             job.ledger.write_checks(replay.run_key, token, str(ref), verdict.checks)
-            if verdict.failed:
-                raise verdict_error(verdict)
+        if verdict.failed:
+            raise verdict_error(verdict, shown)
     with job.phase("publish"):
         job.ledger.assert_not_fenced(replay, job.name, token)
         commit = job.lake.publish(staged, ref, replay, token, expected=figures.total)

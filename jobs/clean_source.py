@@ -1,6 +1,7 @@
 """Type, audit and publish what a source has received, and close its nights.
 
-Reads `raw/<source>`. Writes `clean/<source>` and `quarantine/<source>` (one Delta commit each), counts and checks.
+Reads `raw/<source>`, the rows that were readmitted as of these nights, and what closed nights set aside before. Writes
+`clean/<source>` and `quarantine/<source>` (one Delta commit each), counts, checks and their Data Docs page.
 Expectations apply to the typed raw rows, beside which stand the columns that only clean.sql makes: `quarantine` ones
 row by row, `fail` and `warn` ones to all good rows of the run together. Fails when the counts do not add up, when more
 rows are set aside than the budget allows (quarantine is published all the same) and when a `fail` expectation fails
@@ -13,14 +14,23 @@ from collections.abc import Sequence
 from nightloop.dataset import DatasetRef
 from nightloop.fault import NightloopError
 from nightloop.job import JobContext, run_job
+from nightloop.readmission import read_earlier
 from nightloop.run import JobResult, format_night
 from nightloop.verdict import Check
 
 
 def clean_source(job: JobContext) -> JobResult:
-    from nightloop.cleaning import build_outcomes, count_rows, record_cleaning, select_clean, select_typed
-    from nightloop.etl.clean import GOOD, QUARANTINED, over_budget
-    from nightloop.quality.judge import judge, preload, verdict_error
+    from nightloop.cleaning import (
+        build_outcomes,
+        count_rows,
+        count_rules,
+        record_cleaning,
+        select_aside,
+        select_clean,
+        select_typed,
+    )
+    from nightloop.etl.clean import GOOD, INCOMES, QUARANTINED, over_budget
+    from nightloop.quality.judge import SetAside, judge, preload, verdict_error
 
     source, replay, token = job.source, job.replay, job.token
     raw, clean, aside = (DatasetRef(layer, source.name) for layer in ("raw", "clean", "quarantine"))
@@ -29,31 +39,35 @@ def clean_source(job: JobContext) -> JobResult:
 
     with job.phase("clean"):
         received = job.lake.read_or_none(raw, replay.variant, nights=replay.nights)
-        outcomes = build_outcomes(job.spark, received, source)
+        readmissions = job.ledger.readmissions(source.name, replay, replay.variant)
+        earlier = read_earlier(source, replay, readmissions, job.lake, job.ledger)
+        outcomes = build_outcomes(job.spark, received, source, earlier)
         staged = job.lake.stage(outcomes, clean, replay, token)
-        counts = count_rows(staged, received, nights)
+        counts = count_rows(staged, received, nights, earlier)
     total = {name: sum(night[name] for night in counts.values()) for name in next(iter(counts.values()))}
     with job.phase("quarantine"):
         job.ledger.assert_not_fenced(replay, job.name, token)
-        rows = staged.where(f"_outcome = '{QUARANTINED}'").select("aside.*")
         if total[QUARANTINED] or job.lake.holds(aside, replay):
-            job.lake.publish(
-                rows, aside, replay, token, expected=total[QUARANTINED], is_counted=True, may_add_columns=True
-            )
+            rows, expected = select_aside(staged), total[QUARANTINED]
+            job.lake.publish(rows, aside, replay, token, expected=expected, is_counted=True, may_add_columns=True)
     excess = over_budget(counts, source.budget.rows, source.budget.ratio)
 
     with job.phase("judge"):
         checks = [Check("budget", "fail" if excess else "pass", total[QUARANTINED], None, f"{source.budget}")]
-        if not excess and total[GOOD]:
-            verdict = judge(select_typed(staged), source.suite, str(clean))
-            checks += verdict.checks
+        broken = count_rules(select_aside(staged)) if total[QUARANTINED] else {}
+        set_aside = SetAside(broken, sum(total[income] for income in INCOMES))
+        partition = select_typed(staged) if total[GOOD] and not excess else None
+        hidden = {*source.pii, *source.keys}
+        verdict, page = judge(partition, source.suite, str(clean), job.run_key, set_aside=set_aside, hidden=hidden)
+        checks += verdict.checks
+        shown = job.publish_page("clean.html", page)
     for run_key in replay.run_keys:
         job.ledger.write_counts(run_key, token, counts[run_key.night])
     job.ledger.write_checks(job.run_key, token, str(clean), checks)
     if excess:
         raise NightloopError(excess)
     if any(check.is_failed for check in checks):
-        raise verdict_error(verdict)
+        raise verdict_error(verdict, shown)
 
     with job.phase("publish"):
         good = select_clean(staged)
@@ -63,7 +77,7 @@ def clean_source(job: JobContext) -> JobResult:
         job.lake.drop_stage(clean, replay, token)
         job.ledger.assert_not_fenced(replay, job.name, token)
         record_cleaning(job.ledger, source, replay, token, counts)
-        job.ledger.close_run(replay, token)
+        job.ledger.close_run(replay, token, len(readmissions))
     warnings = ", ".join(check.name for check in checks if check.outcome == "warn")
     return job.result([clean, aside], total, facts={"warnings": warnings} if warnings else {})
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from nightloop.dataset import DatasetRef
-from nightloop.intake import LandedLoad, load_checks, plan_load
+from nightloop.intake import LandedLoad, load_checks, locate_broken, plan_load
 from nightloop.job import JobContext, run_job
 from nightloop.received import PII_KEY, KeyedFiles, group_by_key, keys_by_night, read_received, record_keys, scan_files
 from nightloop.run import MAIN_VARIANT, JobResult
@@ -20,6 +20,7 @@ from nightloop.run import MAIN_VARIANT, JobResult
 def land_source(job: JobContext) -> JobResult:
     from pyspark.sql import functions as F
 
+    from nightloop.etl.places import add_places
     from nightloop.etl.unreadable import naming_unreadable
     from nightloop.extraction import land_extracts
     from nightloop.privacy.keyed import key_id
@@ -37,14 +38,17 @@ def land_source(job: JobContext) -> JobResult:
         return _finish(job, load, {}, {})
 
     with job.phase("scan"):
-        scan_files(source, load.files)
+        scan_files(source, [load.landed[file.checksum] for file in load.files])
     groups: KeyedFiles = [(b"", list(load.files))]
     if source.pii:
         recorded = keys_by_night(job.ledger, source.name, replay.variant)
         groups = group_by_key(load.files, recorded, load_key_ring(job.settings.home))
     with job.phase("read"), naming_unreadable(job.spark, load.files, replay.variant, source.read):
         staged = job.lake.stage(read_received(job.spark, source, groups, replay.variant), ref, replay, job.token)
-        found = staged.groupBy("_checksum").agg(F.count("*").alias("rows")).collect()
+        corrupt = F.collect_list(F.when(F.col("_corrupt"), F.col("_row"))).alias("corrupt")
+        found = staged.groupBy("_checksum").agg(F.count("*").alias("rows"), corrupt).collect()
+        broken = {row["_checksum"]: (row["rows"], row["corrupt"]) for row in found if row["corrupt"]}
+        staged = add_places(staged, locate_broken(source, load, broken))
     received = {file.checksum: 0 for file in load.files} | {row["_checksum"]: row["rows"] for row in found}
     with job.phase("publish"):
         job.ledger.assert_not_fenced(replay, job.name, job.token)

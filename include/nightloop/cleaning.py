@@ -9,8 +9,12 @@ from pyspark.sql import functions as F
 from nightloop.asof.views import run_sql
 from nightloop.etl.clean import (
     CARRIED,
+    FIRST_KNOWN,
     GOOD,
+    INCOMES,
     OUTCOME,
+    QUARANTINED,
+    SUPERSEDED,
     carry_origin,
     classify_versions,
     count_outcomes,
@@ -19,6 +23,7 @@ from nightloop.etl.clean import (
     mark_violations,
     select_quarantined,
 )
+from nightloop.etl.readmission import Earlier, split_stale
 from nightloop.etl.typing import TYPED, empty_raw, type_rows, type_rules, typed_columns
 from nightloop.feature_definition import describe_cleaning, name_cleaning
 from nightloop.quality.rules import compile_row_rules, split_suite
@@ -28,18 +33,24 @@ from nightloop.source import Source
 if TYPE_CHECKING:
     from nightloop.stores.ledger import Ledger
 
+_NOTHING = Earlier()
+_RAW_KEY = ("_checksum", "_row", "night", "variant")
 
-def build_outcomes(spark: SparkSession, received: DataFrame | None, source: Source) -> DataFrame:
+
+def build_outcomes(
+    spark: SparkSession, received: DataFrame | None, source: Source, earlier: Earlier = _NOTHING
+) -> DataFrame:
     """Return every raw row once with `_outcome`; `clean`, `typed` and `aside` hold what is published of it.
 
-    The suite's row rules apply to the typed raw rows; those that name a column which only clean.sql makes, after it.
+    Rows that `earlier` keeps aside are not judged again, and those it readmits are judged like received ones. The
+    suite's row rules apply to the typed raw rows; those that name a column which only clean.sql makes, after it.
 
     Raises:
         NightloopError: the suite or clean.sql is wrong.
     """
     treated = {name: treatment.treatment for name, treatment in source.pii.items()}
     columns = typed_columns(source.read, treated)
-    raw = empty_raw(spark, source.read, treated) if received is None else received
+    raw = _rows_to_judge(empty_raw(spark, source.read, treated) if received is None else received, earlier)
     before, after = split_suite(source.suite, columns)
     marked = mark_violations(type_rows(raw, columns), [*type_rules(columns, source.keys), *compile_row_rules(before)])
     good = marked.where(F.size("_rules") == 0).drop("_rules")
@@ -49,7 +60,25 @@ def build_outcomes(spark: SparkSession, received: DataFrame | None, source: Sour
         checked = mark_violations(_beside_typed(cleaned, list(columns)), rules)
         aside = aside.unionByName(select_quarantined(checked, CARRIED))
         cleaned = checked.where(F.size("_rules") == 0).select(*cleaned.columns)
-    return join_outcomes(classify_versions(finish_cleaned(cleaned, source.keys), source.keys), aside)
+    if earlier.kept is not None:
+        aside = aside.unionByName(earlier.kept, allowMissingColumns=True)
+    return join_outcomes(_classify(finish_cleaned(cleaned, source.keys), source, earlier), aside)
+
+
+def _rows_to_judge(received: DataFrame, earlier: Earlier) -> DataFrame:
+    raw = received.withColumn(FIRST_KNOWN, F.col("known_at"))
+    if earlier.readmitted is not None:
+        raw = raw.unionByName(earlier.readmitted, allowMissingColumns=True)
+    if earlier.kept is not None:
+        raw = raw.join(earlier.kept.select(*_RAW_KEY), list(_RAW_KEY), "left_anti")
+    return raw
+
+
+def _classify(cleaned: DataFrame, source: Source, earlier: Earlier) -> DataFrame:
+    if earlier.readmitted is None:
+        return classify_versions(cleaned, source.keys)
+    others, stale = split_stale(cleaned, earlier.published, source.keys)
+    return classify_versions(others, source.keys).unionByName(stale.withColumn(OUTCOME, F.lit(SUPERSEDED)))
 
 
 def _beside_typed(cleaned: DataFrame, columns: Sequence[str]) -> DataFrame:
@@ -58,17 +87,31 @@ def _beside_typed(cleaned: DataFrame, columns: Sequence[str]) -> DataFrame:
     return cleaned.select("*", *(F.col(f"{CARRIED}.{TYPED}.{name}").alias(name) for name in unselected))
 
 
-def count_rows(staged: DataFrame, received: DataFrame | None, nights: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Count received rows in raw and every outcome in the staged frame, in one job; the law between them is asserted.
+def count_rows(
+    staged: DataFrame, received: DataFrame | None, nights: Sequence[str], earlier: Earlier = _NOTHING
+) -> dict[str, dict[str, int]]:
+    """Count the rows that came in and every outcome in the staged frame, in one job; the law between them is asserted.
 
     Raises:
-        NightloopError: received = good + quarantined + duplicate + superseded does not hold.
+        NightloopError: received + readmitted = good + quarantined + duplicate + superseded does not hold.
     """
     outcomes = staged.groupBy("night", F.col(OUTCOME).alias("outcome")).count()
-    if received is not None:
-        arrived = received.groupBy("night").count().select("night", F.lit("received").alias("outcome"), "count")
-        outcomes = outcomes.unionByName(arrived)
+    for income, rows in zip(INCOMES, (received, earlier.readmitted), strict=True):
+        if rows is not None:
+            came = rows.groupBy("night").count().select("night", F.lit(income).alias("outcome"), "count")
+            outcomes = outcomes.unionByName(came)
     return count_outcomes([(row["night"], row["outcome"], row["count"]) for row in outcomes.collect()], nights)
+
+
+def select_aside(staged: DataFrame) -> DataFrame:
+    """Return the rows to publish under `quarantine`."""
+    return staged.where(F.col(OUTCOME) == QUARANTINED).select("aside.*")
+
+
+def count_rules(aside: DataFrame) -> dict[str, int]:
+    """Return how many of the quarantined rows break each rule, the commonest first."""
+    found = aside.select(F.explode("rules").alias("rule")).groupBy("rule").count().collect()
+    return {row["rule"]: row["count"] for row in sorted(found, key=lambda row: (-row["count"], row["rule"]))}
 
 
 def select_clean(staged: DataFrame) -> DataFrame:

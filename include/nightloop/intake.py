@@ -9,6 +9,7 @@ from nightloop.arrived import Arrived, arrival_of, look_at_landing
 from nightloop.etl.arrivals import Assignment, drop_loaded, restore_assignment
 from nightloop.etl.contract import check_columns
 from nightloop.etl.header import read_columns
+from nightloop.etl.places import locate_records
 from nightloop.etl.read import RawFile
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import Replay
@@ -20,7 +21,7 @@ from nightloop.verdict import Check
 
 @dataclass(frozen=True)
 class LandedLoad:
-    """The files to read with their sizes, those left out, and kept nights.
+    """The files to read, where each lies, those left out, and kept nights.
 
     `skipped` are files whose content was loaded before; `waiting` ones are still being written, and belong to the night
     in which they are whole. A kept night is closed, and its files have left the landing zone: its raw partition stays
@@ -28,7 +29,7 @@ class LandedLoad:
     """
 
     files: tuple[RawFile, ...]
-    sizes: Mapping[str, int]
+    landed: Mapping[str, LandedFile]
     late: frozenset[str]
     skipped: tuple[Assignment, ...]
     waiting: tuple[Assignment, ...]
@@ -40,7 +41,15 @@ class LandedLoad:
 
     def file_rows(self, received: Mapping[str, int]) -> list[FileRow]:
         return [
-            FileRow(f.path, f.checksum, self.sizes[f.checksum], f.arrived_at, f.known_at, f.as_of, received[f.checksum])
+            FileRow(
+                f.path,
+                f.checksum,
+                self.landed[f.checksum].size,
+                f.arrived_at,
+                f.known_at,
+                f.as_of,
+                received[f.checksum],
+            )
             for f in self.files
         ]
 
@@ -71,12 +80,24 @@ def plan_load(source: Source, replay: Replay, ledger: Ledger, landing: str, fetc
         landed = [(claim, checksum, _fetch(file, checksum, fetch_to)) for claim, checksum, file in landed]
     return LandedLoad(
         _check_files(source, landed),
-        {checksum: assignment.arrival.size for assignment, checksum in chosen},
+        {checksum: file for _, checksum, file in landed},
         frozenset(checksum for assignment, checksum in chosen if assignment.is_late),
         tuple(skipped),
         tuple(waiting),
         kept,
     )
+
+
+def locate_broken(
+    source: Source, load: LandedLoad, broken: Mapping[str, tuple[int, Sequence[int]]]
+) -> list[tuple[str, int, int, int]]:
+    """Return (checksum, row, offset, length) of lines that did not parse; `broken`: rows of each file, and those."""
+    places = []
+    for checksum, (rows, numbers) in broken.items():
+        with open_file(load.landed[checksum]) as stream:
+            spans = locate_records(stream, source.format, numbers, rows)
+        places += [(checksum, number, *span) for number, span in spans.items()]
+    return places
 
 
 def load_checks(load: LandedLoad, as_of: datetime) -> list[Check]:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nightloop.job")
 _PARENT_POLL_SECONDS = 1.0
+DATA_DOCS = "data_docs"
 
 
 class SkipJob(Exception):  # noqa: N818 - an outcome, not an error
@@ -100,6 +101,7 @@ class JobContext:
         self.arguments = arguments
         self.settings = settings
         self.seconds: dict[str, float] = {}
+        self.links: dict[str, str] = {}
         self.files_read: list[str] = []
         self._open = ExitStack()
 
@@ -225,6 +227,18 @@ class JobContext:
         """What the job has published so far."""
         return self.lake.commits if "lake" in vars(self) else ()
 
+    def publish_page(self, name: str, page: str) -> str:
+        """Keep a Data Docs page of this run among the reports, link the result to it, and return where it lies.
+
+        An empty page is none.
+        """
+        if not page:
+            return ""
+        path = str(self.reports.write("data_docs", self.run_key, name, page))
+        self.links[DATA_DOCS] = path
+        log.info("Data Docs: %s", path)
+        return path
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time one phase and say so in the log."""
@@ -252,7 +266,7 @@ class JobContext:
             dict(counts or {}),
             dict(figures or {}),
             dict(facts or {}),
-            dict(links or {}),
+            {**self.links, **(links or {})},
             {phase: round(seconds, 3) for phase, seconds in self.seconds.items()},
         )
 

@@ -29,7 +29,7 @@ _SCANNED_FILES = 3
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-def scan_files(source: Source, files: "Sequence[RawFile]") -> None:
+def scan_files(source: Source, files: Sequence[LandedFile]) -> None:
     """Pass if no undeclared column of a bounded sample of the files looks like personal data.
 
     Raises:
@@ -39,7 +39,7 @@ def scan_files(source: Source, files: "Sequence[RawFile]") -> None:
     step = max(1, -(-len(files) // _SCANNED_FILES))
     found: dict[str, Suspicion] = {}
     for file in files[::step]:
-        with open_file(LandedFile(file.path, file.address, 0, file.arrived_at)) as stream:
+        with open_file(file) as stream:
             samples = sample_texts(stream, source.format)
         found |= {suspicion.column: suspicion for suspicion in scan_columns(samples, cleared)}
     if found:

@@ -30,3 +30,11 @@ def day_param(title: str, description: str, default: str | None = None) -> Param
     if default is None:
         return Param(type="string", format="date", title=title, description=description)
     return Param(default, type="string", format="date", title=title, description=description)
+
+
+def optional_day_param(title: str, description: str) -> Param:
+    return Param(None, type=["null", "string"], format="date", title=title, description=description)
+
+
+def text_param(title: str, description: str) -> Param:
+    return Param("", type="string", maxLength=500, title=title, description=description)

@@ -41,6 +41,7 @@ WARM_MODULES = (
     "mlflow",
     "skl2onnx",
     "evidently",
+    "openlineage.client",
 )
 _REQUEST_BYTES = 1 << 20
 _BACKLOG = 64

@@ -31,7 +31,7 @@ from nightloop_airflow.command import (
     split_level,
 )
 from nightloop_airflow.lineage import find_parent
-from nightloop_airflow.links import MlflowLink, ReportLink
+from nightloop_airflow.links import DataDocsLink, MlflowLink, ReportLink
 from nightloop_airflow.process import GuardedProcess
 from nightloop_airflow.run_key import Run, reach_back, run_of_context
 
@@ -55,7 +55,7 @@ class JobOperator(BaseOperator):
     """
 
     template_fields: Collection[str] = ("scope", "schedule", "options")
-    operator_extra_links: Collection[BaseOperatorLink] = (MlflowLink(), ReportLink())
+    operator_extra_links: Collection[BaseOperatorLink] = (MlflowLink(), ReportLink(), DataDocsLink())
     ui_color = "#e8f0ea"
 
     def __init__(  # noqa: PLR0913 - keywords only, each the name of a job's argument

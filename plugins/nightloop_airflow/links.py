@@ -28,3 +28,9 @@ class MlflowLink(JobLink):
 class ReportLink(JobLink):
     name: ClassVar[str] = "Report"
     result_name: ClassVar[str] = "report"
+
+
+@attrs.define()
+class DataDocsLink(JobLink):
+    name: ClassVar[str] = "Data Docs"
+    result_name: ClassVar[str] = "data_docs"

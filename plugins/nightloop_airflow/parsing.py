@@ -19,8 +19,8 @@ from nightloop.use_case import UseCase
 def sources_of(family: str | None) -> Iterator[Source]:
     """Yield the sources for which a DAG module builds `<family>_<name>`, all or the one that is about to run.
 
-    Without a family: every source. A folder with faults is left out, so that it takes no other DAG away;
-    `folder_faults` names it.
+    Without a family: every source, whatever is about to run. A folder with faults is left out, so that it takes no
+    other DAG away; `folder_faults` names it.
     """
     for name in _names_of(family, "sources"):
         try:

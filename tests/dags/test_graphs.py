@@ -17,6 +17,7 @@ DAG_IDS = [
     "retrain_delay",
     "bootstrap_delay",
     "operations_lake_upkeep",
+    "operations_readmit_rows",
     "operations_rollback_champion",
     "operations_erase_subjects",
 ]

@@ -50,6 +50,15 @@ def test_scheduled_families_can_be_run_for_a_night_by_hand(family: str, dags: di
             assert set(dag["params"]) == {"as_of", "variant"}
 
 
+def test_readmission_offers_the_known_sources_and_asks_for_a_reason(dags: dict[str, Any]) -> None:
+    params = dags["operations_readmit_rows"]["params"]
+
+    assert params["source"]["enum"] == sorted(
+        dag_id.removeprefix("source_") for dag_id in dags if dag_id.startswith("source_")
+    )
+    assert params["why"]["minLength"] == 1
+
+
 def test_rollback_offers_the_known_use_cases(dags: dict[str, Any]) -> None:
     offered = dags["operations_rollback_champion"]["params"]["use_case"]["enum"]
 

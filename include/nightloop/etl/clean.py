@@ -1,6 +1,8 @@
 """Split one replay's raw rows into good, quarantined, duplicate and superseded, each counted once."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -13,9 +15,12 @@ from nightloop.fault import Fault, NightloopError
 CARRIED = "_nightloop_origin"
 OUTCOME = "_outcome"
 GOOD, QUARANTINED, DUPLICATE, SUPERSEDED = "good", "quarantined", "duplicate", "superseded"
+INCOMES = ("received", "readmitted")
 OUTCOMES = (GOOD, QUARANTINED, DUPLICATE, SUPERSEDED)
 PROVENANCE = ("known_at", "known_by", "_file", "_row", "night", "variant")
-_SET_ASIDE = {"_file", "_row", "night", "variant", "_corrupt", TYPED}
+FIRST_KNOWN = "_first_known_at"  # equals known_at, but of a row that was readmitted
+_PLACE = ("_file", "_row", "_offset", "_length", "_checksum")
+_SET_ASIDE = {*_PLACE, "night", "variant", "_corrupt", FIRST_KNOWN, TYPED}
 
 
 def mark_violations(typed: DataFrame, rules: Sequence[Rule]) -> DataFrame:
@@ -25,10 +30,13 @@ def mark_violations(typed: DataFrame, rules: Sequence[Rule]) -> DataFrame:
 
 
 def select_quarantined(marked: DataFrame, origin: str = ORIGIN) -> DataFrame:
-    """Return the rows set aside: origin, rules, and the treated raw row as JSON (null when it did not parse)."""
+    """Return the rows set aside: origin, rules, and the treated raw row as JSON (null when it did not parse).
+
+    `_row` counts the records of the file from 1; a line that did not parse has the bytes it takes, `_offset` from 0.
+    """
     content = F.to_json(_raw_content(marked, origin))
     return marked.where(F.size("_rules") > 0).select(
-        *(F.col(f"{origin}.{name}").alias(name) for name in ("_file", "_row")),
+        *(F.col(f"{origin}.{name}").alias(name) for name in _PLACE),
         F.col("_rules").alias("rules"),
         F.when(~F.col(f"{origin}._corrupt"), content).alias("content"),
         *(F.col(f"{origin}.{name}").alias(name) for name in ("night", "variant")),
@@ -64,7 +72,7 @@ def finish_cleaned(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
     missing = [key for key in keys if key not in own]
     if missing:
         raise NightloopError(Fault("columns of clean.sql", ", ".join(keys), ", ".join(own), "select the key columns"))
-    carried = [F.col(f"{CARRIED}.{name}").alias(name) for name in (*PROVENANCE, TYPED)]
+    carried = [F.col(f"{CARRIED}.{name}").alias(name) for name in (*PROVENANCE, FIRST_KNOWN, TYPED)]
     return cleaned.select(*own, *carried)
 
 
@@ -75,11 +83,11 @@ def classify_versions(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
     superseded.
     """
     content = F.struct(
-        *(name for name in cleaned.columns if name not in {*PROVENANCE, *keys, TYPED}), F.lit(0).alias("_")
+        *(name for name in cleaned.columns if name not in {*PROVENANCE, FIRST_KNOWN, *keys, TYPED}), F.lit(0).alias("_")
     )
     record = Window.partitionBy("night", "variant", *keys)
-    at_once = record.partitionBy("night", "variant", *keys, "known_at").orderBy("_file", "_row")
-    order: WindowSpec = record.orderBy("known_at", "_file", "_row")
+    at_once = record.partitionBy("night", "variant", *keys, "known_at").orderBy(FIRST_KNOWN, "_file", "_row")
+    order: WindowSpec = record.orderBy("known_at", FIRST_KNOWN, "_file", "_row")
     whole = at_once.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     marked = cleaned.withColumns({"_content": content, "_next": F.lead("known_at").over(order)}).withColumn(
         "_wins", F.col("_next").isNull() | (F.col("_next") != F.col("known_at"))
@@ -97,7 +105,7 @@ def classify_versions(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
 
 def join_outcomes(classified: DataFrame, quarantined: DataFrame) -> DataFrame:
     """Return all outcomes in one frame, to be written and counted in one pass: `clean`, `typed`, `aside`."""
-    own = [name for name in classified.columns if name not in {OUTCOME, TYPED}]
+    own = [name for name in classified.columns if name not in {OUTCOME, FIRST_KNOWN, TYPED}]
     clean = classified.select(OUTCOME, "night", "variant", F.struct(*own).alias("clean"), F.col(TYPED).alias("typed"))
     aside = quarantined.select(
         F.lit(QUARANTINED).alias(OUTCOME), "night", "variant", F.struct(*quarantined.columns).alias("aside")
@@ -109,20 +117,20 @@ def count_outcomes(rows: Iterable[tuple[str, str, int]], nights: Sequence[str]) 
     """Turn (night, outcome, rows) into counts per night, every outcome named.
 
     Raises:
-        NightloopError: received = good + quarantined + duplicate + superseded does not hold in a night.
+        NightloopError: received + readmitted = good + quarantined + duplicate + superseded does not hold in a night.
     """
-    counts = {night: dict.fromkeys(("received", *OUTCOMES), 0) for night in nights}
+    counts = {night: dict.fromkeys((*INCOMES, *OUTCOMES), 0) for night in nights}
     for night, outcome, number in rows:
         counts[night][outcome] += number
     faults = [
         Fault(
             f"rows of night {night}",
-            f"received {figures['received']} = good + quarantined + duplicate + superseded",
+            f"received {figures['received']} + readmitted {figures['readmitted']} = {' + '.join(OUTCOMES)}",
             " + ".join(f"{figures[outcome]} {outcome}" for outcome in OUTCOMES),
             "clean.sql must return each row of `raw` once; set rows aside by a `quarantine` expectation instead",
         )
         for night, figures in counts.items()
-        if figures["received"] != sum(figures[outcome] for outcome in OUTCOMES)
+        if sum(figures[income] for income in INCOMES) != sum(figures[outcome] for outcome in OUTCOMES)
     ]
     if faults:
         raise NightloopError(faults)
@@ -133,11 +141,12 @@ def over_budget(counts: Mapping[str, Mapping[str, int]], rows: int | None, ratio
     """Name the nights in which more rows were set aside than the source's budget allows."""
     faults = []
     for night, figures in counts.items():
-        limit = min(figures["received"] * ratio, float("inf") if rows is None else rows)
+        share = math.floor(figures["received"] * Fraction(str(ratio)))  # exact: 0.29 * 100 is less than 29 in floats
+        limit = share if rows is None else min(share, rows)
         if figures[QUARANTINED] > limit:
             found = f"{figures[QUARANTINED]} of {figures['received']}"
             faults.append(
-                Fault(f"quarantine of night {night}", f"at most {limit:.0f} rows", found, "see the rules it names")
+                Fault(f"quarantine of night {night}", f"at most {limit} rows", found, "see the rules it names")
             )
     return faults
 

@@ -14,7 +14,7 @@ ORIGIN = "_origin"
 TYPED = "_typed"
 _RAW_PROVENANCE = (
     "_file string, _row bigint, _checksum string, _arrived_at timestamp, known_at timestamp, known_by string, "
-    "_corrupt boolean, _extra string, night string, variant string"
+    "_corrupt boolean, _extra string, _offset bigint, _length bigint, night string, variant string"
 )
 _FUTURE = "INTERVAL 31 DAYS"
 

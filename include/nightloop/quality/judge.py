@@ -1,16 +1,22 @@
-"""Judge a whole staged partition by the `fail` and `warn` expectations of its suite, with Great Expectations."""
+"""Judge a whole staged partition by the `fail` and `warn` expectations of its suite, with Great Expectations.
+
+Every judgement comes with its Data Docs page, on which the row rules stand too.
+"""
 
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame
 
 from nightloop.fault import Fault, NightloopError
+from nightloop.quality.data_docs import describe_rule, draw_page
 from nightloop.quality.params import Expectation, Suite
 from nightloop.quality.rules import name_rule
+from nightloop.run import RunKey
 from nightloop.verdict import Check, Verdict
 
 _LIMITS = ("mostly", "min_value", "max_value", "value")
@@ -18,7 +24,7 @@ _LIMITS = ("mostly", "min_value", "max_value", "value")
 
 def preload(suite: Suite) -> None:
     """Begin to import Great Expectations beside other work where the suite needs it: it takes seconds."""
-    if judged_expectations(suite):
+    if suite.expectations:
         threading.Thread(target=_import_library, name="import-great-expectations", daemon=True).start()
 
 
@@ -27,18 +33,52 @@ def judged_expectations(suite: Suite) -> list[Expectation]:
     return [expectation for expectation in suite.expectations if expectation.severity != "quarantine"]
 
 
-def judge(frame: DataFrame, suite: Suite, subject: str = "partition") -> Verdict:
-    """Return the verdict `pass` or `fail` with one check per expectation; no check carries a value of a row.
+@dataclass(frozen=True)
+class SetAside:
+    """What the row rules did before: of `rows` rows, how many broke each rule."""
 
-    `figure` is the share of unexpected rows, or the observed value of an aggregate.
+    rules: Mapping[str, int]
+    rows: int
+
+
+def row_expectations(suite: Suite) -> list[Expectation]:
+    """Return the expectations that look at rows, one by one."""
+    return [expectation for expectation in suite.expectations if expectation.severity == "quarantine"]
+
+
+def judge(
+    frame: DataFrame | None,
+    suite: Suite,
+    subject: str,
+    run_key: RunKey,
+    *,
+    set_aside: SetAside | None = None,
+    hidden: Collection[str] = (),
+) -> tuple[Verdict, str]:
+    """Return the verdict `pass` or `fail` with one check per expectation, and its Data Docs page (HTML).
+
+    `figure` is the share of unexpected rows, or the observed value of an aggregate. No check carries a value of a row;
+    the page shows samples, but none of `hidden` columns. Without a frame only the row rules are on the page; without
+    any expectation it is empty.
 
     Raises:
         NightloopError: an expectation could not be evaluated: the suite is wrong, not the data.
     """
-    expectations = judged_expectations(suite)
+    expectations = judged_expectations(suite) if frame is not None else []
+    results = _validate(frame, expectations) if frame is not None and expectations else []
+    verdict = _read_verdict(expectations, results, subject)
+    documents = [result.to_json_dict() for result in results]
+    if set_aside is not None:
+        documents += [describe_rule(each, set_aside.rules, set_aside.rows) for each in row_expectations(suite)]
+    if not documents:
+        return verdict, ""
+    _import_library()
+    return verdict, draw_page(documents, subject, run_key, hidden)
+
+
+def _read_verdict(expectations: Sequence[Expectation], results: Sequence[Any], subject: str) -> Verdict:
     if not expectations:
-        return Verdict(subject, "pass", "the suite has no expectation on the partition")
-    results = _validate(frame, expectations)
+        return Verdict(subject, "pass", "no expectation on the partition was judged")
     faults = [
         Fault(
             f"suite of {subject}, {name_rule(expectation)}", "an expectation that can be evaluated", message, "mend it"
@@ -54,11 +94,12 @@ def judge(frame: DataFrame, suite: Suite, subject: str = "partition") -> Verdict
     return Verdict(subject, "fail" if failed else "pass", reason, checks, columns=tuple(failed))
 
 
-def verdict_error(verdict: Verdict) -> NightloopError:
-    """Return the error that a failed verdict stops its job with."""
+def verdict_error(verdict: Verdict, page: str = "") -> NightloopError:
+    """Return the error that a failed verdict stops its job with; it names the page where there is one."""
+    remedy = f"nothing was published; see {page}" if page else "nothing was published"
     return NightloopError(
         [
-            Fault(f"{verdict.subject}: {check.name}", f"{check.detail}", f"{check.figure}", "nothing was published")
+            Fault(f"{verdict.subject}: {check.name}", f"{check.detail}", f"{check.figure}", remedy)
             for check in verdict.failed
         ]
     )

@@ -53,18 +53,18 @@ def name_rule(expectation: Expectation) -> str:
     >>> name_rule(Expectation(expect="expect_column_values_to_be_between", kwargs={"column": "age", "min_value": 0}))
     'expect_column_values_to_be_between:age'
     """
-    return f"{expectation.expect}:{','.join(_named_columns(expectation))}".rstrip(":")
+    return f"{expectation.expect}:{','.join(named_columns(expectation.kwargs))}".rstrip(":")
 
 
-def _named_columns(expectation: Expectation) -> list[str]:
-    kwargs = expectation.kwargs
+def named_columns(kwargs: Kwargs) -> list[str]:
+    """Return the columns that an expectation's arguments name."""
     columns = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
     return [str(column) for column in [*columns, *(kwargs.get("column_list") or kwargs.get("column_set") or [])]]
 
 
 def _columns_of(expectation: Expectation) -> set[str]:
     condition = sqlglot.parse_one(str(expectation.kwargs.get("row_condition") or "true"), dialect="spark")
-    return {*_named_columns(expectation), *(column.name for column in condition.find_all(sqlglot.exp.Column))}
+    return {*named_columns(expectation.kwargs), *(column.name for column in condition.find_all(sqlglot.exp.Column))}
 
 
 def _find_fault(expectation: Expectation) -> Fault | None:

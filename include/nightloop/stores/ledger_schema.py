@@ -21,7 +21,7 @@ from nightloop.stores.columns import Document, Instant, read_wall_clock
 from nightloop.stores.database import StoreSchema
 
 metadata = MetaData(schema="ledger")
-LEDGER = StoreSchema("ledger", metadata, revision="0003")
+LEDGER = StoreSchema("ledger", metadata, revision="0004")
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
@@ -93,6 +93,19 @@ commits = Table(
     Column("dataset", String, primary_key=True),
     _token(),
     Column("version", BigInteger, nullable=False),
+    _recorded(),
+)
+
+readmissions = Table(
+    "readmissions",
+    metadata,
+    *_run_key(),
+    Column("checksum", String, primary_key=True),
+    _token(),
+    Column("received_as_of", Instant, nullable=False),
+    Column("rows", Document, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("why", Text, nullable=False),
     _recorded(),
 )
 

@@ -18,7 +18,8 @@ KNOWN = datetime(2025, 1, 1, 12, tzinfo=UTC)
 LATER = datetime(2025, 1, 1, 13, tzinfo=UTC)
 RAW = (
     "id string, amount string, day string, _file string, _row bigint, _checksum string, _arrived_at timestamp, "
-    "known_at timestamp, known_by string, _corrupt boolean, _extra string, night string, variant string"
+    "known_at timestamp, known_by string, _corrupt boolean, _extra string, _offset bigint, _length bigint, "
+    "night string, variant string"
 )
 
 
@@ -52,7 +53,7 @@ def _source(**changes: Any) -> Source:
 
 def _raw(spark: "SparkSession", *rows: tuple[Any, ...], is_corrupt: bool = False) -> "DataFrame":
     full = [
-        (*values, "f", number, "c", KNOWN, known_at, "arrival", is_corrupt, None, NIGHT, "main")
+        (*values, "f", number, "c", KNOWN, known_at, "arrival", is_corrupt, None, None, None, NIGHT, "main")
         for number, (*values, known_at) in enumerate(rows, start=1)
     ]
     return spark.createDataFrame(full, RAW)
@@ -114,6 +115,7 @@ def test_duplicates_and_superseded_versions(spark: "SparkSession") -> None:
     assert {row for row, outcome in outcomes.items() if outcome == "superseded"} == {3, 8}
     assert count_rows(staged, received, [NIGHT])[NIGHT] == {
         "received": 11,
+        "readmitted": 0,
         "good": 6,
         "quarantined": 0,
         "duplicate": 3,
@@ -158,3 +160,13 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
 )
 def test_stricter_limit_of_the_budget_decides(rows: int | None, ratio: float, is_over: bool) -> None:
     assert bool(over_budget({"n": {"received": 100, "quarantined": 10}}, rows, ratio)) is is_over
+
+
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_budget_is_exact_at_its_boundary(percent: int) -> None:
+    answers = [
+        bool(over_budget({"n": {"received": 100, "quarantined": percent + step}}, rows, ratio))
+        for rows, ratio in ((None, percent / 100), (percent, 1.0))
+        for step in (-1, 0, 1)
+    ]
+    assert answers == [False, False, True] * 2

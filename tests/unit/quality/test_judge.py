@@ -1,6 +1,7 @@
 """Great Expectations judges a partition by its suite."""
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from nightloop.fault import NightloopError
 from nightloop.quality.judge import judge, verdict_error
 from nightloop.quality.params import Suite
+from nightloop.run import RunKey
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+KEY = RunKey("loans", datetime(2025, 1, 2, tzinfo=UTC))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -42,7 +45,7 @@ def test_severity_decides_what_a_failure_means(rows: "DataFrame") -> None:
         ("expect_column_values_to_be_between", "quarantine", {"column": "n", "max_value": 1}),
         ("expect_table_row_count_to_be_between", "fail", {"min_value": 1}),
     )
-    verdict = judge(rows, suite, "clean/loans")
+    verdict, _ = judge(rows, suite, "clean/loans", KEY)
     assert [check.outcome for check in verdict.checks] == ["warn", "fail", "pass", "pass"]
     assert (verdict.answer, verdict.columns) == ("fail", ("expect_column_values_to_be_between:a",))
     assert [check.figure for check in verdict.checks] == pytest.approx([0.25, 1 / 3, 4.0, 4.0])
@@ -55,7 +58,7 @@ def test_quantiles_that_break_the_library_s_own_store_are_judged(rows: "DataFram
         ("expect_column_quantile_values_to_be_between", "fail", {"column": "a", "quantile_ranges": ranges}),
         ("expect_column_stdev_to_be_between", "warn", {"column": "a", "max_value": 100}),
     )
-    verdict = judge(rows, suite)
+    verdict, _ = judge(rows, suite, "clean/loans", KEY)
     assert verdict.answer == "pass"
     assert all(check.figure is None or math.isfinite(check.figure) for check in verdict.checks)
 
@@ -72,8 +75,9 @@ def test_suite_that_cannot_be_evaluated_is_an_error_not_a_verdict(
     rows: "DataFrame", expect: str, kwargs: dict[str, Any]
 ) -> None:
     with pytest.raises(NightloopError, match=expect):
-        judge(rows, _suite((expect, "warn", kwargs)))
+        judge(rows, _suite((expect, "warn", kwargs)), "clean/loans", KEY)
 
 
 def test_suite_without_partition_expectations_passes(rows: "DataFrame") -> None:
-    assert judge(rows, Suite()).answer == "pass"
+    verdict, page = judge(rows, Suite(), "clean/loans", KEY)
+    assert (verdict.answer, page) == ("pass", "")

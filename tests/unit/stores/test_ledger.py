@@ -8,7 +8,7 @@ import pytest
 
 from nightloop.fault import FencedError, NightloopError
 from nightloop.run import Replay, RunKey, format_night
-from nightloop.stores.ledger import FileRow, Ledger, MaturityRow, MetricRow, ModelRow, ProfileRow
+from nightloop.stores.ledger import FileRow, Ledger, MaturityRow, MetricRow, ModelRow, ProfileRow, ReadmissionRow
 from nightloop.verdict import Check, Verdict
 
 BACKENDS = [
@@ -83,6 +83,35 @@ def test_closed_night_keeps_what_it_knew(open_ledger: Ledger) -> None:
     assert open_ledger.known_to(RunKey("taxi", night(1))) == night(9)
     assert not open_ledger.is_closed("taxi", night(1), "restated")
     assert not open_ledger.is_closed("taxi", night(3))
+
+
+def test_readmission_belongs_to_an_open_night(open_ledger: Ledger) -> None:
+    token = open_ledger.draw_token(replay(5), "readmit_rows")
+    row = ReadmissionRow("taxi", night(5), "c1", night(1), ((1, 3), (7, 7)), "ann", "the rule was wrong")
+    open_ledger.readmit([row], token, 0)
+    with pytest.raises(FencedError, match="expected 0 readmissions before it, found 1"):
+        open_ledger.readmit([row], open_ledger.draw_token(replay(5), "readmit_rows"), 0)
+    assert open_ledger.readmissions("taxi", replay(5, 6)) == open_ledger.readmissions("taxi") == [row]
+    assert open_ledger.readmissions("taxi", replay(4)) == []
+    assert row.count == 4
+    assert [(line.action, line.actor, line.to) for line in open_ledger.audit("taxi")] == [
+        ("readmit_rows", "ann", "4 rows of 1 files")
+    ]
+    open_ledger.close_run(replay(5), token, 1)
+    with pytest.raises(FencedError, match="expected an open night"):
+        open_ledger.readmit([row], token, 1)
+
+
+def test_night_that_was_given_a_readmission_while_it_ran_does_not_close(open_ledger: Ledger) -> None:
+    cleaning = open_ledger.draw_token(replay(4, 5), "clean_source")
+    taken = open_ledger.readmissions("taxi", replay(4, 5))
+    row = ReadmissionRow("taxi", night(5), "c1", night(1), ((1, 1),), "ann", "why")
+    open_ledger.readmit([row], open_ledger.draw_token(replay(5), "readmit_rows"), 0)
+    with pytest.raises(FencedError, match="expected 0 readmissions, as when the run began, found 1"):
+        open_ledger.close_run(replay(4, 5), cleaning, len(taken))
+    assert open_ledger.closed_nights("taxi") == []
+    open_ledger.close_run(replay(4), cleaning)
+    assert open_ledger.closed_nights("taxi") == [night(4)]
 
 
 def test_files_are_kept_once_per_checksum(open_ledger: Ledger) -> None:

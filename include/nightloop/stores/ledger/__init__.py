@@ -13,6 +13,7 @@ from nightloop.stores.ledger.files import FileRecords
 from nightloop.stores.ledger.models import ModelRecords
 from nightloop.stores.ledger.monitoring import MonitoringRecords
 from nightloop.stores.ledger.provenance import ProvenanceRecords
+from nightloop.stores.ledger.readmissions import ReadmissionRecords
 from nightloop.stores.ledger.rows import (
     AnswerRow,
     AttemptRow,
@@ -27,6 +28,7 @@ from nightloop.stores.ledger.rows import (
     MetricRow,
     ModelRow,
     ProfileRow,
+    ReadmissionRow,
     VerdictRow,
 )
 from nightloop.stores.ledger.verdicts import VerdictRecords
@@ -49,6 +51,7 @@ __all__ = [
     "MetricRow",
     "ModelRow",
     "ProfileRow",
+    "ReadmissionRow",
     "VerdictRow",
     "migrate",
 ]
@@ -62,6 +65,7 @@ class Ledger(
     VerdictRecords,
     ModelRecords,
     ProvenanceRecords,
+    ReadmissionRecords,
 ):
     """All parts of the ledger over one database. Rows are appended, never changed, but by an erasure."""
 

@@ -11,6 +11,7 @@ from nightloop.fault import Fault, FencedError
 from nightloop.run import MAIN_VARIANT, Replay, RunKey
 from nightloop.stores.database import insert_missing, writing
 from nightloop.stores.ledger.part import LedgerPart, key_of
+from nightloop.stores.ledger.readmissions import CLOSING, count_readmissions
 from nightloop.stores.ledger_schema import attempts, closed_nights
 
 
@@ -61,10 +62,18 @@ class AttemptRecords(LedgerPart):
             found = f"token {newer[0]['token']} ({newer[0]['attempt'] or 'unnamed attempt'})"
             raise FencedError(Fault(where, "no newer attempt over the same nights", found, "the newer attempt writes"))
 
-    def close_run(self, replay: Replay, token: int) -> None:
-        """Close the nights of a replay; a night that closed before keeps what it knew then."""
+    def close_run(self, replay: Replay, token: int, readmissions: int = 0) -> None:
+        """Close the nights of a replay; a night that closed before keeps what it knew then.
+
+        Raises:
+            FencedError: the nights have other than the given number of readmissions: one came while the run worked.
+        """
         rows = [{**key_of(key), "known_to": replay.knowledge, "token": token} for key in replay.run_keys]
-        with writing(self._engine, "closed_nights") as connection:
+        with writing(self._engine, CLOSING) as connection:
+            found = count_readmissions(connection, replay)
+            if found != readmissions:
+                where, expected = f"closing {replay.run_key}", f"{readmissions} readmissions, as when the run began"
+                raise FencedError(Fault(where, expected, f"{found}", "the next attempt takes them in"))
             insert_missing(connection, closed_nights, rows)
 
     def is_closed(self, scope: str, as_of: datetime, variant: str = MAIN_VARIANT) -> bool:

@@ -50,6 +50,26 @@ class CommitRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadmissionRow:
+    """Quarantined rows of one file that the night `as_of` takes up again; `rows` are (first, last) of each run of them.
+
+    `received_as_of` is the night whose raw partition holds them.
+    """
+
+    scope: str
+    as_of: datetime
+    checksum: str
+    received_as_of: datetime
+    rows: tuple[tuple[int, int], ...]
+    actor: str
+    why: str
+
+    @property
+    def count(self) -> int:
+        return sum(last - first + 1 for first, last in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class CountsRow:
     """Row counts that one job left for one night."""
 
