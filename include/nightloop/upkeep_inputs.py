@@ -15,7 +15,7 @@ from nightloop.use_case import UseCase
 if TYPE_CHECKING:
     from nightloop.stores.ledger import Ledger
 
-RECORDS: Collection[Layer] = ("clean",)
+RECORDS: tuple[Layer, ...] = ("clean",)
 SOURCE_LAYERS: Collection[Layer] = ("raw", "clean", "quarantine")
 USE_CASE_LAYERS: Collection[Layer] = ("features", "labels", "scores")
 _SLACK_DAYS = 32  # a declared `known_at` may lie a month after the night that loaded it
