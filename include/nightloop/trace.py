@@ -123,7 +123,8 @@ class Tracer:
         if as_of is not None:
             wanted &= pc.field("night") == format_night(as_of)
         is_row = pc.field("row_id") == row_id if "@" in row_id else pc.starts_with(pc.field("row_id"), f"{row_id}@")
-        found = self._read(DatasetRef("scores", self.use_case.name), wanted & is_row, names).to_pylist()
+        scores = DatasetRef("scores", self.use_case.name)
+        found: list[dict[str, Any]] = self._read(scores, wanted & is_row, names).to_pylist()
         if len(found) == 1:
             return dict(found[0])
         where = f"prediction {row_id} of {self.use_case.name}" + (f" as of {as_of.isoformat()}" if as_of else "")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from nightloop.stores.ledger import Ledger
 
 RECORDS: tuple[Layer, ...] = ("clean",)
-SOURCE_LAYERS: tuple[Layer, ...] = ("raw", "clean", "quarantine")
-USE_CASE_LAYERS: tuple[Layer, ...] = ("features", "labels", "scores")
+SOURCE_LAYERS: Collection[Layer] = ("raw", "clean", "quarantine")
+USE_CASE_LAYERS: Collection[Layer] = ("features", "labels", "scores")
 _SLACK_DAYS = 32  # a declared `known_at` may lie a month after the night that loaded it
 _DAYS = {"hours": 1 / 24, "days": 1, "months": 31}
 
