@@ -16,6 +16,7 @@ from nightloop.asof.records import equals, select_records
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import MAIN_VARIANT, RunKey, format_night, parse_night
+from nightloop.schedule import previous_tick
 from nightloop.source import Source
 from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.ledger import Ledger
@@ -177,7 +178,11 @@ class Tracer:
             {right: row.column(right)[0] for right in view.join.values()},
             row.column("decision_time")[0].as_py(),
         )
-        met = select_records(self._versions(view, key, decided), view, key, decided, as_of).to_pylist()
+        versions, opened = self._versions(view, key, decided), None
+        if source.known_at.by == "column":
+            loaded = set(versions.column("night").to_pylist())
+            opened = {night: previous_tick(source.schedule, parse_night(night)) for night in loaded}
+        met = select_records(versions, view, key, decided, as_of, opened).to_pylist()
         nights = sorted({found["night"] for found in met})
         files = {
             (night, file.path): file

@@ -29,7 +29,7 @@ DAG = f"nightly_{SCOPE}"
 KILLED = ("build_features", "score_batch", "measure_outcomes")
 _PATIENCE_SECONDS = 120
 _POLL_SECONDS = 0.05
-_ANY_TOKEN = 10**9
+_ANY_TOKEN = 10**15
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nightloop.etl.header import FileSchema
+from nightloop.etl.contract import FileSchema
 from nightloop.etl.read import RawFile
 from nightloop.fault import NightloopError
 from nightloop.folders import load_source
@@ -16,6 +16,7 @@ from nightloop.settings import CHECKOUT
 from nightloop.source import Source
 from nightloop.stores import ledger
 from nightloop.stores.keys import KeyRing
+from nightloop.stores.landing import LandedFile
 
 NIGHTS = [datetime(2025, 1, day, 2, tzinfo=UTC) for day in (1, 2)]
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -33,13 +34,14 @@ def make_source(**changes: object) -> Source:
 def test_undeclared_address_stops_the_load_and_is_not_told(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("application_id,contact\n" + "".join(f"A{n},bo{n}@x.example\n" for n in range(9)))
+    landed = LandedFile(path.name, str(path), path.stat().st_size, NIGHTS[0])
     with pytest.raises(NightloopError, match="column contact of repayments") as raised:
-        scan_files(make_source(), [make_file(path)])
+        scan_files(make_source(), [landed])
     assert "e-mail address" in str(raised.value)
     assert "ignored_columns" in str(raised.value)
     assert "bo1" not in str(raised.value)
-    scan_files(make_source(ignored_columns=("contact",)), [make_file(path)])
-    scan_files(make_source(not_pii={"contact": "role accounts"}), [make_file(path)])
+    scan_files(make_source(ignored_columns=("contact",)), [landed])
+    scan_files(make_source(not_pii={"contact": "role accounts"}), [landed])
 
 
 def test_night_keeps_the_key_of_its_first_load(tmp_path: Path) -> None:

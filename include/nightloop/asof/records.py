@@ -15,17 +15,24 @@ _ORDER = ("known_at", "night", "_file", "_row")
 
 
 def select_records(
-    rows: pa.Table, view: SourceView, key: Mapping[str, pa.Scalar], decided: datetime, as_of: datetime
+    rows: pa.Table,
+    view: SourceView,
+    key: Mapping[str, pa.Scalar],
+    decided: datetime,
+    as_of: datetime,
+    opened: Mapping[str, datetime] | None = None,
 ) -> pa.Table:
     """Return the clean rows that a decision met: of each record the last version it could know, if that joins.
 
-    `rows` hold every version of the records that ever joined; `key` the spine columns of the row. Declared history
-    counts as loaded before every night. A tombstone whose condition cannot be evaluated outside Spark stays in.
+    `rows` hold every version of the records that ever joined; `key` the spine columns of the row. `opened` is as in
+    `visible.AsofSource`: what was declared as known before its night opened counts as loaded before every night. A
+    tombstone whose condition cannot be evaluated outside Spark stays in.
     """
-    is_loaded = pc.or_(
-        pc.less_equal(rows.column("night").cast(pa.string()), format_night(as_of)),
-        pc.equal(rows.column("known_by"), "declared"),
-    )
+    is_loaded = pc.less_equal(rows.column("night").cast(pa.string()), format_night(as_of))
+    if opened is not None:
+        ends = pa.array([_to_micros(opened[night]) for night in rows.column("night").to_pylist()], pa.int64())
+        is_history = pc.less_equal(_micros(rows.column("known_at")), ends)
+        is_loaded = pc.or_(is_loaded, pc.and_(pc.equal(rows.column("known_by"), "declared"), is_history))
     is_known = pc.less_equal(_micros(rows.column("known_at")), _to_micros(decided))
     found = _last_versions(rows.filter(pc.and_(is_loaded, is_known)), view)
     for left, right in view.join.items():

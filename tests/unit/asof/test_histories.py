@@ -16,7 +16,7 @@ from nightloop.asof.params import SourceView
 from nightloop.asof.proof import delete_future
 from nightloop.asof.spine import build_spine, check_spine
 from nightloop.asof.visible import AsofSource, Night
-from nightloop.etl.header import FileSchema
+from nightloop.etl.contract import FileSchema
 from nightloop.etl.params import Column, KnownAt, ReadParams
 from nightloop.etl.read import RawFile, read_files
 from nightloop.run import format_night

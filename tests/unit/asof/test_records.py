@@ -1,6 +1,8 @@
 """The records of one row, found without Spark, are those that its as-of view met."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -9,11 +11,77 @@ from hypothesis import strategies as st
 
 from nightloop.asof.params import SourceView
 from nightloop.asof.records import equals, select_records
-from tests.unit.asof.test_visible import LOOKBACKS, TICKS, Decision, Version, _oracle, histories
+from nightloop.run import format_night
 
 COLUMNS = (
     "history", "record", "place", "value", "is_deleted", "known_at", "known_by", "_file", "_row", "night", "variant",
 )  # fmt: skip
+
+
+TICKS = [datetime(2025, 1, day, 2, tzinfo=UTC) for day in range(1, 8)]
+LOOKBACKS = (1, 3, "unbounded")
+
+
+@dataclass(frozen=True)
+class Version:
+    history: int
+    record: int
+    place: str
+    value: int
+    is_deleted: bool
+    known_at: datetime
+    night: datetime
+    row: int
+
+    def to_row(self) -> tuple[object, ...]:
+        night = format_night(self.night)
+        head = (self.history, self.record, self.place, self.value, self.is_deleted, self.known_at)
+        return (*head, "arrival", "f", self.row, night, "main")
+
+
+@dataclass(frozen=True)
+class Decision:
+    history: int
+    number: int
+    place: str
+    decided: datetime
+    as_of: datetime
+
+    def to_row(self) -> tuple[object, ...]:
+        return (f"{self.history}-{self.number}", self.history, self.place, self.decided, self.as_of)
+
+
+@st.composite
+def histories(draw: st.DrawFn, count: int) -> tuple[list[Version], list[Decision]]:
+    versions, decisions = [], []
+    hours = st.integers(0, 24 * 6)
+    for history in range(count):
+        for row in range(draw(st.integers(0, 8))):
+            known_at = TICKS[0] + timedelta(hours=draw(hours)) - timedelta(minutes=draw(st.sampled_from([0, 30])))
+            lag = draw(st.sampled_from([0, 0, 0, 1]))
+            night = next(tick for tick in TICKS if tick >= known_at)
+            night = TICKS[min(TICKS.index(night) + lag, len(TICKS) - 1)]
+            record, place = draw(st.integers(0, 2)), draw(st.sampled_from("ab"))
+            is_deleted = draw(st.integers(0, 4)) == 0
+            versions.append(Version(history, record, place, row, is_deleted, known_at, night, row))
+        for number in range(3):
+            as_of = draw(st.sampled_from(TICKS))
+            decided = as_of - timedelta(hours=draw(st.sampled_from([0, 0, 5, 23])))
+            decisions.append(Decision(history, number, draw(st.sampled_from("ab")), decided, as_of))
+    return versions, decisions
+
+
+def _oracle(versions: list[Version], decisions: list[Decision], lookback: int | str) -> Iterator[tuple[str, int, int]]:
+    for decision in decisions:
+        last: dict[int, Version] = {}
+        for version in sorted(versions, key=lambda each: (each.known_at, each.night, each.row)):
+            is_known = version.known_at <= decision.decided and version.night <= decision.as_of
+            if version.history == decision.history and is_known:
+                last[version.record] = version
+        for version in last.values():
+            is_recent = lookback == "unbounded" or version.known_at > decision.decided - timedelta(days=int(lookback))
+            if version.place == decision.place and not version.is_deleted and is_recent:
+                yield f"{decision.history}-{decision.number}", version.record, version.value
 
 
 def view_of(lookback: int | str, tombstone: str | None = "is_deleted") -> SourceView:
@@ -67,3 +135,21 @@ def test_a_condition_that_only_spark_understands_keeps_its_record() -> None:
     decision = Decision(0, 0, "a", TICKS[0] + timedelta(hours=1), TICKS[1])
     assert met([deleted], decision, view_of("unbounded")) == []
     assert met([deleted], decision, view_of("unbounded", "xxhash64(value) % 7 = bit_count(value)")) == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("night", "expected"),
+    [
+        pytest.param(TICKS[3], [(0, 1)], id="declared as known before its night opened"),
+        pytest.param(TICKS[1], [], id="of a night that had not come"),
+    ],
+)
+def test_declared_history_counts_as_loaded_before_every_night(night: datetime, expected: list[tuple[int, int]]) -> None:
+    known_at = TICKS[0] + timedelta(hours=1)
+    declared = Version(0, 0, "a", 1, is_deleted=False, known_at=known_at, night=night, row=0)
+    rows = table_of([declared]).set_column(6, "known_by", pa.array(["declared"]))
+    decision = Decision(0, 0, "a", TICKS[0] + timedelta(hours=2), TICKS[0] + timedelta(hours=2))
+    key = {"_history": pa.scalar(0), "_place": pa.scalar("a")}
+    opened = {format_night(tick): TICKS[number - 1] for number, tick in enumerate(TICKS) if number}
+    found = select_records(rows, view_of("unbounded"), key, decision.decided, decision.as_of, opened)
+    assert list(zip(found.column("record").to_pylist(), found.column("value").to_pylist(), strict=True)) == expected
