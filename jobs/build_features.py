@@ -52,7 +52,7 @@ def _build(job: JobContext, features: FeatureSet, replay: Replay) -> int:
     preload(use_case.suite)
     spine_ref = DatasetRef("features", use_case.name, f"{features.version}/spine")
     with job.phase("spine"):
-        opened = open_sources(use_case, features.sources, job.lake, replay.knowledge)
+        opened = open_sources(use_case, features.sources, job.lake, replay.knowledge, replay.variant)
         nights = list_nights(use_case.schedule, replay.nights)
         spine = build_spine(opened, nights, use_case.entity, use_case.spine_sql, replay.variant)
         spine = job.lake.stage(spine, spine_ref, replay, token)

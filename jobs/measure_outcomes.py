@@ -53,7 +53,7 @@ def _publish(job: JobContext, cohorts: Sequence[Cohort], ref: DatasetRef) -> int
     decided = [cohort.as_of for cohort in cohorts]
     assert_nights_kept(job.ledger, use_case.name, USE_CASE_LAYERS, min(decided))
     assert_records_kept(job.ledger, sources, decided)
-    opened = open_sources(use_case, sources, job.lake, replay.knowledge)
+    opened = open_sources(use_case, sources, job.lake, replay.knowledge, replay.variant)
     nights = list_nights(use_case.schedule, decided)
     spine_ref = DatasetRef("labels", use_case.name, "spine")
     stage = partial(job.lake.stage, replay=replay, token=token)

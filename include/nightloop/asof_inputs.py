@@ -31,9 +31,16 @@ def load_sources(use_case: UseCase, load_source: Callable[[str], Source]) -> dic
 
 
 def open_sources(
-    use_case: UseCase, sources: Mapping[str, Source], lake: "Lake", knowledge: datetime
+    use_case: UseCase,
+    sources: Mapping[str, Source],
+    lake: "Lake",
+    knowledge: datetime,
+    variant: str = MAIN_VARIANT,
 ) -> "dict[str, AsofSource]":
-    """Return the clean rows of every source that were loaded by `knowledge`, unread as yet."""
+    """Return the clean rows of every source that were loaded by `knowledge`, unread as yet.
+
+    A night that a source has in the run's own variant, such as `restated`, is read from it, every other one from main.
+    """
     from nightloop.asof.visible import AsofSource
 
     return {
@@ -46,7 +53,7 @@ def open_sources(
                 event_time=source.event_time,
                 tombstone=source.tombstone,
             ),
-            rows=_as_defined(lake.read(DatasetRef("clean", name), MAIN_VARIANT, last=knowledge), source),
+            rows=_as_defined(_read_clean(lake, DatasetRef("clean", name), knowledge, variant), source),
             opened=_list_opened(source, lake.root) if source.known_at.by == "column" else None,
         )
         for name, source in sources.items()
@@ -86,6 +93,18 @@ def choose_night(stored: Collection[str], replay: Replay, asked: str | None = No
     candidates = [night for night in stored if night < own] or [night for night in stored if night == own]
     drawn = min(candidates, key=lambda night: hashlib.sha256(f"{own}/{night}".encode()).digest(), default=None)
     return parse_night(drawn) if drawn is not None else None
+
+
+def _read_clean(lake: "Lake", ref: DatasetRef, knowledge: datetime, variant: str) -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    from nightloop.stores.lake_files import LakeFiles
+
+    main = lake.read(ref, MAIN_VARIANT, last=knowledge)
+    own = sorted(LakeFiles(lake.root).nights(ref, variant)) if variant != MAIN_VARIANT else []
+    if not own:
+        return main
+    return main.where(~F.col("night").isin(own)).unionByName(lake.read(ref, variant, last=knowledge))
 
 
 def _list_opened(source: Source, root: str) -> dict[str, datetime]:

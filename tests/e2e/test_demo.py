@@ -59,3 +59,19 @@ def test_counts_add_up(document: dict[str, Any]) -> None:
     for use_case in document["use_cases"].values():
         assert 0 < use_case["quarantined"] < use_case["rows_in"]
         assert use_case["scored"] > 0
+
+
+def test_no_secret_lies_outside_its_file(demo_home: Path) -> None:
+    """Logs, databases, artifacts and reports of a whole story hold none; two files of the owner alone do."""
+    secrets = json.loads((demo_home / "run" / "secrets.json").read_text())
+    values = {name: value.encode() for name, value in secrets.items()}
+    found = {
+        (name, str(path.relative_to(demo_home)), oct(path.stat().st_mode & 0o777))
+        for path in demo_home.rglob("*")
+        if path.is_file()
+        for content in [path.read_bytes()]
+        for name, value in values.items()
+        if value in content
+    }
+    own = {(name, "run/secrets.json", "0o600") for name in values}
+    assert found == own | {("airflow_password", "airflow/passwords.json", "0o600")}

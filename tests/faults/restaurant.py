@@ -15,7 +15,7 @@ import pandas as pd
 
 from nightloop.dataset import DatasetRef
 from nightloop.engine.session import open_session
-from nightloop.run import EXIT_INPUT, Replay, format_night
+from nightloop.run import EXIT_INPUT, MAIN_VARIANT, Replay, format_night
 from nightloop.stores.lake import Lake
 from nightloop.stores.ledger import Ledger
 from tests.loop import Loop, job_environment
@@ -55,10 +55,13 @@ class Restaurant:
             bills = "\n".join(("visit_id,paid_at,amount", *bills_of(night - timedelta(days=1)))) + "\n"
             self.land("bills", f"{format_night(night)}.csv", bills, night - timedelta(minutes=5))
 
-    def attempt(self, job: str, scope: str, night: datetime, kind: str = "source") -> tuple[int, str]:
+    def attempt(
+        self, job: str, scope: str, night: datetime, kind: str = "source", variant: str = MAIN_VARIANT
+    ) -> tuple[int, str]:
         """Run one job in this process; return its exit code and all it said."""
         said = io.StringIO()
-        argv = self.loop.arguments(self.loop.home / "result", scope, kind, night, None, {})
+        arguments = self.loop.arguments(self.loop.home / "result", scope, kind, night, None, {})
+        argv = [*arguments, f"--variant={variant}"]
         with job_environment(self.loop.environment), contextlib.redirect_stdout(said):
             code = importlib.import_module(f"jobs.{job}").main(argv)
         return code, said.getvalue()
@@ -85,6 +88,11 @@ class Restaurant:
         if not Path(self.loop.settings.lake, ref.path, "_delta_log").exists():
             return pd.DataFrame()
         return self.loop.rows(ref)
+
+    def features(self) -> pd.DataFrame:
+        """Return the features of the one version that was built."""
+        (table,) = Path(self.loop.settings.lake, "features", USE_CASE).iterdir()
+        return self.loop.rows(DatasetRef("features", USE_CASE, table.name))
 
     def rules(self, source: str = "visits") -> dict[int, list[str]]:
         """Return row of the file → rules that set it aside."""

@@ -147,6 +147,18 @@ def test_several_nights_of_one_table_at_once(told: Restaurant) -> None:
         assert_equal(content, read_night(told.loop, night), f"the night {night:%F}, run beside three others")
 
 
+def test_the_time_zone_of_the_host_changes_nothing(told: Restaurant, undisturbed: Content) -> None:
+    environment = {**os.environ, **told.loop.environment, "TZ": "Pacific/Kiritimati"}
+    for job, scope, kind in (
+        ("land_source", "visits", "source"),
+        ("clean_source", "visits", "source"),
+        ("build_features", USE_CASE, "use_case"),
+    ):
+        command = [sys.executable, *_job_argv(told.loop, job, scope, kind, NIGHT)]
+        subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    assert_equal(undisturbed, read_night(told.loop, NIGHT), "a night computed fourteen hours ahead of UTC")
+
+
 def test_everything_killed_at_once_and_started_again(
     told: Restaurant, undisturbed: Content, server: KillableServer
 ) -> None:
