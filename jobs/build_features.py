@@ -17,7 +17,8 @@ from nightloop.asof_inputs import assert_sources_closed, list_nights, open_sourc
 from nightloop.dataset import DatasetRef
 from nightloop.feature_builds import build_each, describe_builds, record_build, record_refused
 from nightloop.feature_versions import FeatureSet, plan_nights, plan_refill, present_features
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.rotation import describe_broken
 from nightloop.run import JobResult, Replay
 from nightloop.sql_contracts import assert_features_sql

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from nightloop.asof_inputs import load_sources
 from nightloop.fault import NightloopError
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.leakage.gate import judge_availability, judge_columns, judge_overlap, list_faults
 from nightloop.leakage.levels import read_sample, take_evenly
 from nightloop.leakage.overlap import measure_entity_overlap, measure_time_overlap

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import NightloopError
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.readmission import read_earlier
 from nightloop.run import JobResult, format_night
 from nightloop.verdict import Check

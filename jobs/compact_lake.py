@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from nightloop.fault import NightloopError
 from nightloop.folders import load_sources, load_use_cases
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult
 from nightloop.upkeep_inputs import Expiry, list_unneeded, plan_expiries
 

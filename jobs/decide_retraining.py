@@ -17,7 +17,8 @@ from nightloop.drift.decision import decide
 from nightloop.drift.past import DRIFT, choose_kind, recall_open_request
 from nightloop.drift_inputs import find_champion, read_inputs, read_verdicts
 from nightloop.feature_versions import present_features
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import MAIN_VARIANT, JobResult
 from nightloop.stores.ledger import VerdictRow
 

@@ -15,7 +15,8 @@ from nightloop.erasure.certificate import describe_request, list_models, write_c
 from nightloop.erasure.erase import CERTIFICATES, Erasure, Stores, open_erasure
 from nightloop.erasure.request import FOLDER, Inbox, check_name
 from nightloop.folders import load_sources, load_use_cases
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult, RunKey, parse_instant
 from nightloop.stores.keys import load_certificate_key, load_key_ring
 from nightloop.stores.lake_history import abandoned_since

@@ -12,7 +12,8 @@ import numpy as np
 
 from nightloop.evaluation.bootstrap import JudgedRows
 from nightloop.evaluation.gate import Contender, Opponent, judge_gate
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult
 from nightloop.scoring.frame import score_table
 from nightloop.stores.model_files import read_model

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from nightloop.dataset import DatasetRef
 from nightloop.intake import LandedLoad, load_checks, locate_broken, plan_load
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.received import PII_KEY, KeyedFiles, group_by_key, keys_by_night, read_received, record_keys, scan_files
 from nightloop.run import MAIN_VARIANT, JobResult
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult
 
 COLUMNS = ("row_id", "decision_time", "score", "decision", "model_version", "feature_version", "night")

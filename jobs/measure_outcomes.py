@@ -13,7 +13,8 @@ from nightloop.asof.labels import Cohort, build_labels
 from nightloop.asof.spine import build_spine, check_spine
 from nightloop.asof_inputs import list_nights, load_sources, open_sources
 from nightloop.dataset import DatasetRef
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.outcomes import OUTCOME_COLUMNS, list_cohorts, maturity_rows, measure_night, read_night
 from nightloop.run import JobResult
 from nightloop.stores.warehouse_rows import performance_table

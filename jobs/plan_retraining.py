@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult, parse_instant
 from nightloop.training.plan import judging_opens
 from nightloop.training_inputs import assert_requested, make_plan

@@ -16,7 +16,8 @@ from nightloop.drift.population import SCORE_COLUMN
 from nightloop.drift.profile import Bins, choose_bins, list_empty, profile_frame, select_first_full
 from nightloop.drift_inputs import as_rows
 from nightloop.feature_versions import BuiltFeatures, list_built, present_features
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult
 from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.ledger import ProfileRow

@@ -7,7 +7,8 @@ MLflow alias; answers every open request up to tonight, whatever the verdict. Fa
 import sys
 from collections.abc import Sequence
 
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import MAIN_VARIANT, JobResult
 from nightloop.training_inputs import GATE, REFIT, find_verdict, outcome_of
 

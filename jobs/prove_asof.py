@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from nightloop.asof_inputs import choose_night, list_nights, load_sources, open_past, version_features
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult, RunKey, format_night
 from nightloop.verdict import Check
 

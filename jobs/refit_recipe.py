@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nightloop.evaluation.agreement import judge_agreement
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult
 from nightloop.scoring.frame import score_table
 from nightloop.stores.model_files import read_model

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from nightloop.drift_inputs import read_verdicts
 from nightloop.fault import Fault, NightloopError
 from nightloop.feature_versions import find_features, present_features, served_version
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult, format_night
 from nightloop.stores.ledger import VerdictRow
 

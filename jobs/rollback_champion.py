@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from nightloop.fault import Fault, NightloopError
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult
 from nightloop.stores.ledger import ChampionRow
 

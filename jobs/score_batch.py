@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 
 from nightloop.dataset import DatasetRef
 from nightloop.feature_versions import assert_built
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult, format_night
 from nightloop.scoring.champions import ScoringModel, group_nights
 from nightloop.scoring.frame import score_frame

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nightloop.evaluation.metrics import compute_metric
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.run import JobResult
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import LABEL, prepare_rows

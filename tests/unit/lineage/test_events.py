@@ -17,7 +17,8 @@ from deltalake import write_deltalake
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
-from nightloop.job import JobContext, run_job
+from nightloop.job import run_job
+from nightloop.job_context import JobContext
 from nightloop.lineage import PARENT_VARIABLE, LineageRun, Touched, name_dataset
 from nightloop.run import EXIT_INPUT, EXIT_OK, EXIT_SKIPPED, JobResult
 from nightloop.settings import Settings, lineage_transport
