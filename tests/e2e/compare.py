@@ -41,7 +41,7 @@ def read_ledger(loop: Loop, night: datetime) -> dict[str, Rows]:
         "ledger maturity": [asdict(row) for row in ledger.maturity(scope, night) if row.as_of == night],
         "ledger verdict": [asdict(verdict.verdict)] if verdict else [],
     }
-    versions = sorted(path.name for path in Path(loop.settings.lake, "features", scope).iterdir())
+    versions = sorted(path.name for path in Path(loop.settings.lake, "features", scope).glob("*"))
     for dataset in (*(features_of(scope, version) for version in versions), "scores"):
         found[f"ledger profiles of {dataset}"] = [asdict(row) for row in ledger.profiles(scope, dataset, night, night)]
     for name in (scope, *(source.name for source in loop.sources)):

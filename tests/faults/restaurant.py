@@ -73,14 +73,14 @@ class Restaurant:
         return dict(result.counts)
 
     def refuse(self, night: datetime, source: str = "visits") -> str:
-        """Land and clean a night that must be refused with an input error; return the error's line."""
+        """Land and clean a night that must be refused with an input error; return what the error says."""
         for job in ("land_source", "clean_source"):
             code, said = self.attempt(job, source, night)
             if code:
                 break
         assert code == EXIT_INPUT, f"{job} ended with {code}:\n{said[-3000:]}"
         assert "Traceback" not in said, said[-3000:]
-        return next(line for line in reversed(said.splitlines()) if line.startswith("ERROR"))
+        return said[said.rindex("ERROR ") :]
 
     def rows(self, layer: str, source: str = "visits") -> pd.DataFrame:
         """Return a table of the lake; empty where it was never written."""

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -23,17 +24,16 @@ LINES = visits_of(NIGHT)
 HEALTHY = "\n".join((VISITS_HEADER, *LINES)) + "\n"
 
 
-def _parquet(**columns: object) -> bytes:
+def _parquet(rows: int = 2, **changes: object) -> bytes:
+    """Return tables of the house as Parquet; a change to None leaves its column out."""
+    columns = {
+        "table_id": [f"T{number * 7919 % rows}" for number in range(rows)],
+        "seats": pd.array(range(rows), dtype="int32"),
+        "since": pd.Timestamp("2025-01-01", tz="UTC").as_unit("us"),
+    }
+    kept = {name: values for name, values in (columns | changes).items() if values is not None}
     stream = io.BytesIO()
-    pd.DataFrame(
-        {"table_id": ["T1", "T2"], "seats": [2, 4], "since": pd.to_datetime(["2025-01-01"] * 2, utc=True)} | columns
-    ).to_parquet(stream, coerce_timestamps="us", allow_truncated_timestamps=True)
-    return stream.getvalue()
-
-
-def _without_seats() -> bytes:
-    stream = io.BytesIO()
-    pd.DataFrame({"table_id": ["T1"]}).to_parquet(stream, coerce_timestamps="us", allow_truncated_timestamps=True)
+    pd.DataFrame(kept).to_parquet(stream)
     return stream.getvalue()
 
 
@@ -46,30 +46,42 @@ def _middle_overwritten(content: bytes) -> bytes:
     return content[: middle - 200] + b"\xff" * 400 + content[middle + 200 :]
 
 
-TABLES = _parquet(seats=list(range(2)), table_id=["T1", "T2"])
+TABLES = _parquet()
 REFUSED: dict[str, tuple[str, str, bytes, str]] = {
-    "a truncated gzip": ("visits", "broken.csv.gz", _middle_cut(gzip.compress(HEALTHY.encode())), "broken.csv.gz"),
-    "no gzip at all": ("visits", "broken.csv.gz", HEALTHY.replace("V01", "W01").encode(), "broken.csv.gz"),
-    "another delimiter": ("visits", "broken.csv", HEALTHY.replace(",", ";").encode(), "missing: visit_id"),
-    "UTF-16": ("visits", "broken.csv", HEALTHY.encode("utf-16"), "missing: visit_id"),
-    "no header": ("visits", "broken.csv", "\n".join(LINES).encode(), "missing: visit_id"),
-    "an empty file": ("visits", "broken.csv", b"", "missing: visit_id"),
+    "a truncated gzip": ("visits", "broken.csv.gz", _middle_cut(gzip.compress(HEALTHY.encode())), r"broken\.csv\.gz"),
+    "no gzip at all": ("visits", "broken.csv.gz", HEALTHY.replace("V01", "W01").encode(), r"broken\.csv\.gz"),
+    "another delimiter": ("visits", "broken.csv", HEALTHY.replace(",", ";").encode(), r"visit_id string .*missing"),
+    "UTF-16": ("visits", "broken.csv", HEALTHY.encode("utf-16"), r"visit_id string .*missing"),
+    "no header": ("visits", "broken.csv", "\n".join(LINES).encode(), r"visit_id string .*missing"),
+    "an empty file": ("visits", "broken.csv", b"", r"visit_id string .*missing"),
     "a column missing": (
         "visits",
         "broken.csv",
         b"visit_id,visit_time,guests,discount,place\n",
-        "missing: is_cancelled",
+        r"is_cancelled boolean .*missing",
     ),
     "a column renamed": (
         "visits",
         "broken.csv",
         HEALTHY.replace("guests", "persons").encode(),
-        "new: persons (renamed?)",
+        r"persons .*perhaps renamed",
     ),
-    "a column twice": ("visits", "broken.csv", HEALTHY.replace("guests", "place", 1).encode(), "twice: place"),
-    "a truncated Parquet file": ("tables", "broken.parquet", _middle_cut(TABLES), "broken.parquet"),
-    "no Parquet at all": ("tables", "broken.parquet", b"PAR1 this is no Parquet file PAR1", "broken.parquet"),
-    "a Parquet column missing": ("tables", "broken.parquet", _without_seats(), "seats"),
+    "a column twice": ("visits", "broken.csv", HEALTHY.replace("guests", "place", 1).encode(), r"place .*twice"),
+    "a truncated Parquet file": ("tables", "broken.parquet", _middle_cut(TABLES), r"broken\.parquet"),
+    "no Parquet at all": ("tables", "broken.parquet", b"PAR1 this is no Parquet file PAR1", r"broken\.parquet"),
+    "a Parquet column missing": ("tables", "broken.parquet", _parquet(seats=None), r"seats int .*missing"),
+    "a Parquet column retyped": (
+        "tables",
+        "broken.parquet",
+        _parquet(seats=["two", "four"]),
+        r"seats int .*seats string",
+    ),
+    "instants in nanoseconds": (
+        "tables",
+        "broken.parquet",
+        _parquet(since=pd.Timestamp("2025-01-01", tz="UTC").as_unit("ns")),
+        r"since timestamp .*since",
+    ),
 }
 MENDED = {
     "visits": ("broken.csv", HEALTHY.encode()),
@@ -87,7 +99,7 @@ def test_a_broken_file_refuses_the_night_and_the_mended_one_heals_it(
     restaurant.land(source, "a_good_one.csv" if source == "visits" else "a_good_one.parquet", good, ARRIVED)
     broken = restaurant.land(source, name, content, ARRIVED)
     error = restaurant.refuse(NIGHT, source)
-    assert expected in error
+    assert re.search(expected, error), error
     assert broken.name in error
     for layer in ("raw", "clean", "quarantine"):
         assert restaurant.rows(layer, source).empty, "the good file beside it is not half-loaded"
@@ -100,7 +112,7 @@ def test_a_broken_file_refuses_the_night_and_the_mended_one_heals_it(
 
 def test_a_parquet_page_overwritten_in_the_middle_publishes_nothing(restaurant: Restaurant) -> None:
     """Its footer is whole, so that only reading it finds the damage."""
-    many = _parquet_of(20_000)
+    many = _parquet(20_000)
     path = restaurant.land("tables", "pages.parquet", _middle_overwritten(many), ARRIVED)
     code, said = restaurant.attempt("land_source", "tables", NIGHT)
     assert code == EXIT_INPUT, said[-3000:]
@@ -108,15 +120,6 @@ def test_a_parquet_page_overwritten_in_the_middle_publishes_nothing(restaurant: 
     assert restaurant.rows("raw", "tables").empty
     restaurant.land("tables", "pages.parquet", many, ARRIVED)
     assert restaurant.take_in(NIGHT, "tables")["good"] == 20_000
-
-
-def _parquet_of(rows: int) -> bytes:
-    stream = io.BytesIO()
-    names = [f"T{number * 7919 % rows}" for number in range(rows)]
-    pd.DataFrame({"table_id": names, "seats": range(rows), "since": pd.Timestamp("2025-01-01", tz="UTC")}).to_parquet(
-        stream
-    )
-    return stream.getvalue()
 
 
 def test_a_new_column_is_kept_aside_and_reported(restaurant: Restaurant) -> None:
