@@ -24,7 +24,7 @@ FOLDERS = Path(__file__).with_name("folders")
 USE_CASE = "visit_value"
 NIGHTS = tuple(datetime(2025, 1, 5, 2, tzinfo=UTC) + number * timedelta(days=1) for number in range(30))
 VISITS_HEADER = "visit_id,visit_time,guests,discount,place,is_cancelled"
-VISITS_A_NIGHT = 24
+VISITS_A_NIGHT = 60
 _ANY_TOKEN = 10**15
 _PLACES = ("bar", "garden", "hall")
 
@@ -118,7 +118,7 @@ def visits_of(night: datetime) -> list[str]:
     draw = random.Random(format_night(night))
     lines = []
     for number in range(VISITS_A_NIGHT):
-        when = night + timedelta(minutes=30 + 55 * number)
+        when = night + timedelta(minutes=30 + 23 * number)
         discount = f"{draw.uniform(0, 0.3):.3f}" if draw.random() < 0.8 else ""
         lines.append(f"{_id(night, number)},{_text(when)},{draw.randint(1, 8)},{discount},{draw.choice(_PLACES)},false")
     lines.append(lines[3])  # sent twice
@@ -132,7 +132,7 @@ def bills_of(night: datetime) -> list[str]:
     lines = []
     for line in visits_of(night)[:VISITS_A_NIGHT]:
         visit, when, guests, *_ = line.split(",")
-        lines.append(f"{visit},{when},{12 * int(guests) + draw.uniform(-3, 3):.2f}")
+        lines.append(f"{visit},{when},{12 * int(guests) + draw.uniform(-15, 15):.2f}")
     return lines
 
 
