@@ -24,8 +24,8 @@ class LandedLoad:
     """The files to read, where each lies, those left out, and kept nights.
 
     `skipped` are files whose content was loaded before; `waiting` ones are still being written, and belong to the night
-    in which they are whole. A kept night is closed, and its files have left the landing zone: its raw partition stays
-    as it is.
+    in which they are whole. A kept night is closed, and a file of it has left the landing zone or was rewritten by an
+    erasure: its raw partition stays as it is, and the numbers of its rows with it.
     """
 
     files: tuple[RawFile, ...]
@@ -136,7 +136,13 @@ def _kept_nights(recorded: Sequence[FileRow], arrived: Arrived) -> frozenset[dat
     ]
     if faults:
         raise NightloopError(faults)
-    return frozenset(row.as_of for row in gone)
+    return frozenset(row.as_of for row in recorded if row.as_of in arrived.closed and not _is_as_received(row, arrived))
+
+
+def _is_as_received(row: FileRow, arrived: Arrived) -> bool:
+    """Tell whether a recorded file lies there with its content; an erasure takes rows out and renumbers others."""
+    file = arrived.listing.get(arrival_of(row))
+    return file is not None and compute_checksum(file) == row.checksum
 
 
 def _restore(row: FileRow, arrived: Arrived) -> Assignment:

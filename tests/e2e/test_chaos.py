@@ -64,10 +64,13 @@ class Killer:
                 self._kill(self.draw.choice(victims), "process at work")
 
     def _victims(self) -> list[psutil.Process]:
-        """List what works for a task: the job host's forks, and the supervised task processes."""
+        """List what works for a task: the job host's forks, and the task processes below the executor's workers.
+
+        The workers themselves are spared: Airflow's local executor does not survive the loss of one.
+        """
         with suppress(psutil.NoSuchProcess):
             jobs = self._service("job-host").children(recursive=True)
-            tasks = [one for one in self._service("scheduler").children(recursive=True) if "worker" in one.name()]
+            tasks = [one for worker in self._service("scheduler").children() for one in worker.children()]
             return sorted([*jobs, *tasks], key=lambda process: process.pid)
         return []
 
