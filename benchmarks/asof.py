@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from benchmarks import asof_pandas
 from benchmarks.asof_world import NIGHTS, SOURCES, write_world
-from benchmarks.harness import Pairs, Spread, measure_pairs, time_once, write_result
+from benchmarks.harness import Pairs, Spread, measure_pairs, read_peak_mb, time_once, write_result
 from nightloop.asof.features import build_features
 from nightloop.asof.params import SourceView
 from nightloop.asof.spine import SpineFigures
@@ -127,7 +126,7 @@ def _measure_large(spark: "SparkSession", server: Path, world: Path) -> dict[str
     write_world(LARGE, world)
     seconds = time_once(lambda: build_ours(spark, world, world / "ours"))
     assert spark.read.parquet(str(world / "ours")).count() == LARGE
-    peak_mb = _peak_mb(server)
+    peak_mb = read_peak_mb(server)
     assert peak_mb <= LIMIT_MB, f"the Spark server took {peak_mb} MB"
     command = [sys.executable, "-m", "benchmarks.asof_pandas", str(world), str(world / "pandas"), str(LIMIT_MB)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -143,13 +142,6 @@ def _measure_large(spark: "SparkSession", server: Path, world: Path) -> dict[str
         "ours_s": round(seconds, 1),
         "pandas": reason or "finished",
     }
-
-
-def _peak_mb(folder: Path) -> int:
-    """Return the peak resident memory of the Spark server that works in this folder."""
-    found = [process for process in psutil.Process().children() if Path(process.cwd()) == folder]
-    status = Path(f"/proc/{found[0].pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]
 
 
 def _time_feast(folder: Path, world: Path) -> float | None:

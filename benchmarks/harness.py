@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 RESULTS = Path(__file__).with_name("results")
 MIN_PAIRS = 5
 _VERSIONS = ("apache-airflow", "pyspark", "delta-spark", "great-expectations", "mlflow", "evidently", "scikit-learn",
@@ -77,6 +79,13 @@ def time_once(side: Callable[[], object]) -> float:
     start = time.perf_counter()
     side()
     return time.perf_counter() - start
+
+
+def read_peak_mb(folder: Path) -> int:
+    """Return the peak resident memory, in MB, of the child process that works in this folder."""
+    (found,) = [process for process in psutil.Process().children() if Path(process.cwd()) == folder]
+    lines = Path(f"/proc/{found.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 
 
 def write_result(

@@ -15,12 +15,7 @@ from nightloop.code_version import code_version
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
 from nightloop.folders import load_source, load_use_case
-from nightloop.run import (
-    MAIN_VARIANT,
-    JobResult,
-    Replay,
-    RunKey,
-)
+from nightloop.run import MAIN_VARIANT, JobResult, Replay, RunKey
 from nightloop.schedule import ticks
 from nightloop.settings import Settings
 from nightloop.source import Source

@@ -131,16 +131,16 @@ def find_free_port(preferred: int = 0) -> int:
 
 @contextlib.contextmanager
 def running_server(home: Path, *, memory_mb: int = 0, port: int = 0) -> Iterator[ConnectServer]:
-    """Run a server for the length of a block, with the token in this process's environment.
+    """Run a server for the length of a block, its token in this process's environment; one that is there is kept.
 
     Raises:
         NightloopError: the server ended or took too long; the message carries the end of its log.
     """
-    server = ConnectServer(home, secrets.token_urlsafe(24), port or find_free_port(), memory_mb)
+    before = os.environ.get(TOKEN_VARIABLE)
+    token = os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(24))  # as other servers of this process have
+    server = ConnectServer(home, token, port or find_free_port(), memory_mb)
     server.folder.mkdir(parents=True, exist_ok=True)
     log = server.folder / "server.log"
-    before = os.environ.get(TOKEN_VARIABLE)
-    os.environ[TOKEN_VARIABLE] = server.token
     with log.open("wb") as sink:
         process = subprocess.Popen(
             server.command(),

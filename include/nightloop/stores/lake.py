@@ -64,6 +64,7 @@ class Lake:
         self.root = root.rstrip("/")
         self.reads: dict[DatasetRef, int] = {}
         self.commits: list[Commit] = []
+        self._is_claimed = False  # once is enough: the session stays with its driver, and the lake with a living one
 
     @property
     def is_local(self) -> bool:
@@ -136,8 +137,9 @@ class Lake:
         Raises:
             NightloopError: another Spark driver writes it.
         """
-        if self.is_local:
+        if self.is_local and not self._is_claimed:
             claim_lake(self.spark, Path(self.root))
+        self._is_claimed = True
 
     def publish(
         self,

@@ -47,8 +47,9 @@ def _assert_contiguous(log: Path) -> None:
     """Raise ValueError if a commit after the newest checkpoint is missing; delta-rs would read on without it."""
     checkpoints = [int(path.name[:20]) for path in log.glob("*.checkpoint*.parquet")]
     commits = {int(path.stem) for path in log.glob("*.json") if path.stem.isdigit()}
-    first = max(checkpoints) + 1 if checkpoints else 0
-    missing = sorted({*range(first, max(commits, default=first) + 1)} - commits) if commits or not checkpoints else []
+    first = max(checkpoints, default=-1) + 1
+    newest = max(commits, default=-1 if checkpoints else 0)
+    missing = sorted({*range(first, newest + 1)} - commits)
     if missing:
         raise ValueError(f"commit {missing[0]} is missing")
 
