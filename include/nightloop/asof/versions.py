@@ -38,10 +38,12 @@ def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
     place = F.struct(*_ORDER).alias("place")
     version = F.struct(place, F.col("known_at").alias("known"), F.col("_loaded").alias("loaded"))
     overtaking = F.collect_list(F.when(F.col("_overtakes"), version)).over(record)
-    spans = F.when(F.size("_overtaking") == 0, F.array(_plain_span())).otherwise(_split_span())
+    splits = F.when(F.size("_overtaking") > 0, _split_span())  # null, hence one row, of nearly every version
+    spanned = ordered.withColumn("_overtaking", overtaking).select("*", F.explode_outer(splits).alias("_split"))
     kept = [name for name in rows.columns if name != "_loaded"]
-    spanned = ordered.withColumn("_overtaking", overtaking).select(*kept, F.explode(spans).alias("_span"))
-    return spanned.select(*kept, *(F.col(f"_span.{name}") for name in _SPAN))
+    is_split = F.col("_split").isNotNull()
+    own = {name: F.when(is_split, F.col(f"_split.{name}")).otherwise(plain) for name, plain in _plain_span().items()}
+    return spanned.select(*kept, *(span.alias(name) for name, span in own.items()))
 
 
 def is_last_at(known: Column, loaded: Column) -> Column:
@@ -50,9 +52,10 @@ def is_last_at(known: Column, loaded: Column) -> Column:
     return is_visible & ~((F.col("v._next_known") <= known) & (F.col("v._next_loaded") <= loaded))
 
 
-def _plain_span() -> Column:
+def _plain_span() -> dict[str, Column]:
     never, no_night = F.expr(_NEVER), F.lit(_NO_NIGHT)
-    return _span(F.col("_loaded"), no_night, F.coalesce("_next_known", never), F.coalesce("_next_loaded", no_night))
+    next_known, next_loaded = F.coalesce("_next_known", never), F.coalesce("_next_loaded", no_night)
+    return dict(zip(_SPAN, (F.col("_loaded"), no_night, next_known, next_loaded), strict=True))
 
 
 def _split_span() -> Column:
