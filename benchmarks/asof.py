@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import asof_pandas
-from benchmarks.asof_world import NIGHTS, SOURCES, write_world
+from benchmarks.asof_world import NIGHTS, SOURCE_SCHEMA, SOURCES, SPINE_SCHEMA, write_world
 from benchmarks.harness import Pairs, Spread, measure_pairs, read_peak_mb, time_once, write_result
 from nightloop.asof.features import build_features
 from nightloop.asof.params import SourceView
@@ -95,11 +95,11 @@ def _sides(spark: "SparkSession", rows: int, folder: Path) -> tuple[Callable[[],
 
 def build_ours(spark: "SparkSession", folder: Path, target: Path) -> None:
     """Build the features as `build_features` does of a staged spine."""
-    spine = spark.read.parquet(str(folder / "spine.parquet"))
+    spine = spark.read.schema(SPINE_SCHEMA).parquet(str(folder / "spine.parquet"))
     sources = {
         name: AsofSource(
             SourceView(name=name, record_keys=("entity",), join={"entity": "entity"}),
-            spark.read.parquet(str(folder / f"{name}.parquet")),
+            spark.read.schema(SOURCE_SCHEMA).parquet(str(folder / f"{name}.parquet")),
         )
         for name in SOURCES
     }

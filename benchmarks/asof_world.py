@@ -10,6 +10,12 @@ import pyarrow.parquet as pq
 SOURCES = ("balances", "scores", "visits")
 NIGHTS = tuple(datetime(2025, 1, 2, 2, tzinfo=UTC) + timedelta(days=number) for number in range(30))
 VERSIONS_PER_ENTITY = 10
+# stated, as a Delta table states its own: nothing is inferred when a plan is made
+SPINE_SCHEMA = "row_id STRING, entity BIGINT, decision_time TIMESTAMP, night STRING, variant STRING"
+SOURCE_SCHEMA = (
+    "entity BIGINT, value DOUBLE, known_at TIMESTAMP, known_by STRING, _file STRING, _row BIGINT, night STRING, "
+    "variant STRING"
+)
 _CHUNK = 1_000_000
 _DAY_US = 86_400_000_000
 _STRIDE = 7_919_000_111  # prime: no two instants are equal, so no tie asks for an order that merge_asof has not

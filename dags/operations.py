@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, get_parsing_context
 
 from nightloop_airflow.forms import night_param, optional_day_param, text_param
 from nightloop_airflow.job_operator import JobOperator
 from nightloop_airflow.parsing import describe_job, sources_of, use_cases_of
-from nightloop_airflow.tasks import default_args
+from nightloop_airflow.tasks import JOB_TIMEOUT, default_args
 
 OWNER = "platform"
+LONG_JOB_TIMEOUT = timedelta(hours=6)
 UPKEEP_DOC = """
 Keeps the lake small, every week: drops feature versions that no model needs and nights that a folder's
 `retention_days` lets go, compacts small files, and removes files that no version within a week needs. The nights that
@@ -59,19 +61,43 @@ means that nobody knows the person and nothing was changed; 75 that a run under 
 """
 
 
-def build_lake_upkeep_dag() -> DAG:
-    with DAG(
-        "operations_lake_upkeep",
-        dag_display_name="Operations: lake upkeep",
-        description="Compacts the lake's files every week",
-        doc_md=UPKEEP_DOC,
-        schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
-        start_date=datetime(2025, 1, 1, tzinfo=UTC),
+def operation(
+    name: str,
+    title: str,
+    description: str,
+    doc: str,
+    *,
+    hours: int,
+    job_timeout: timedelta = JOB_TIMEOUT,
+    schedule: CronTriggerTimetable | None = None,
+    **more: Any,
+) -> DAG:
+    """Return an empty DAG of this family; without a schedule people start it. `more` are other parameters of a DAG."""
+    return DAG(
+        f"operations_{name}",
+        dag_display_name=f"Operations: {title}",
+        description=description,
+        doc_md=doc,
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=12),
-        default_args=default_args(OWNER, timedelta(hours=6)),
+        dagrun_timeout=timedelta(hours=hours),
+        default_args=default_args(OWNER, job_timeout),
         tags={"nightloop", "operations"},
+        schedule=schedule,
+        **more,
+    )
+
+
+def build_lake_upkeep_dag() -> DAG:
+    with operation(
+        "lake_upkeep",
+        "lake upkeep",
+        "Compacts the lake's files every week",
+        UPKEEP_DOC,
+        hours=12,
+        job_timeout=LONG_JOB_TIMEOUT,
+        schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
+        start_date=datetime(2025, 1, 1, tzinfo=UTC),
     ) as dag:
         JobOperator(task_id="compact_lake", scope="platform", kind="platform", doc_md=describe_job("compact_lake"))
     return dag
@@ -80,16 +106,12 @@ def build_lake_upkeep_dag() -> DAG:
 def build_rollback_dag(schedules: dict[str, str]) -> DAG:
     """Return the DAG that rolls any of the use cases (name → cron) back."""
     names = sorted(schedules)
-    with DAG(
-        "operations_rollback_champion",
-        dag_display_name="Operations: roll back a champion",
-        description="Makes an earlier model version champion again",
-        doc_md=ROLLBACK_DOC,
-        schedule=None,
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=timedelta(hours=1),
-        default_args=default_args(OWNER),
+    with operation(
+        "rollback_champion",
+        "roll back a champion",
+        "Makes an earlier model version champion again",
+        ROLLBACK_DOC,
+        hours=1,
         params={
             "use_case": Param(names[0], type="string", enum=names, title="Use case"),
             "to_version": Param(
@@ -103,7 +125,6 @@ def build_rollback_dag(schedules: dict[str, str]) -> DAG:
             "as_of": night_param(),
         },
         user_defined_macros={"schedules": schedules},
-        tags={"nightloop", "operations"},
     ) as dag:
         JobOperator(
             task_id="rollback_champion",
@@ -122,16 +143,13 @@ def build_rollback_dag(schedules: dict[str, str]) -> DAG:
 
 def build_erasure_dag(sources: Sequence[str]) -> DAG:
     """Return the DAG that erases people whom one of the sources knows."""
-    with DAG(
-        "operations_erase_subjects",
-        dag_display_name="Operations: erase subjects",
-        description="Erases people from every store and leaves a certificate",
-        doc_md=ERASURE_DOC,
-        schedule=None,
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=timedelta(hours=12),
-        default_args=default_args(OWNER, timedelta(hours=6)),
+    with operation(
+        "erase_subjects",
+        "erase subjects",
+        "Erases people from every store and leaves a certificate",
+        ERASURE_DOC,
+        hours=12,
+        job_timeout=LONG_JOB_TIMEOUT,
         params={
             "request": Param(
                 type="string",
@@ -151,7 +169,6 @@ def build_erasure_dag(sources: Sequence[str]) -> DAG:
                 description="Files that no version names and that are older were left by an attempt that died.",
             ),
         },
-        tags={"nightloop", "operations"},
     ) as dag:
         JobOperator(
             task_id="erase_subjects",
@@ -172,16 +189,12 @@ def build_erasure_dag(sources: Sequence[str]) -> DAG:
 def build_readmit_dag(schedules: dict[str, str]) -> DAG:
     """Return the DAG that takes up quarantined rows of any of the sources (name → cron) again."""
     names = sorted(schedules)
-    with DAG(
-        "operations_readmit_rows",
-        dag_display_name="Operations: readmit quarantined rows",
-        description="Takes quarantined rows up again after a fix",
-        doc_md=READMIT_DOC,
-        schedule=None,
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=timedelta(hours=6),
-        default_args=default_args(OWNER),
+    with operation(
+        "readmit_rows",
+        "readmit quarantined rows",
+        "Takes quarantined rows up again after a fix",
+        READMIT_DOC,
+        hours=6,
         params={
             "source": Param(names[0], type="string", enum=names, title="Source"),
             "rule": text_param(
@@ -194,7 +207,6 @@ def build_readmit_dag(schedules: dict[str, str]) -> DAG:
             "as_of": night_param(),
         },
         user_defined_macros={"schedules": schedules},
-        tags={"nightloop", "operations"},
     ) as dag:
         JobOperator(
             task_id="readmit_rows",

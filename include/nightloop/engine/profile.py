@@ -40,6 +40,9 @@ def spark_conf(*, is_submitted: bool = False) -> Mapping[str, str]:
     if not is_submitted:
         cores = str(len(os.sched_getaffinity(0)))
         conf["spark.sql.shuffle.partitions"] = cores
+        # joins of large nights hash what fits, which saves sorting it; cut finely, more of it fits
+        conf["spark.sql.adaptive.coalescePartitions.initialPartitionNum"] = "16"
+        conf["spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold"] = "64m"
         conf["spark.jars"] = ",".join(str(jar) for jar in find_jars())
         conf["spark.ui.enabled"] = "false"
         conf |= stated_conf()
