@@ -108,9 +108,9 @@ class Loop:
     def log_of(self, job: str) -> Path:
         return self.home / f"{job}.log"
 
-    def kill_at(self, said: str, job: str, scope: str, kind: str, as_of: datetime) -> None:
+    def kill_at(self, said: str, job: str, scope: str, kind: str, as_of: datetime, **options: str) -> None:
         """Start one job and kill its process group with SIGKILL as soon as its log says so, e.g. `publish …`."""
-        process = self.start(job, scope, kind, as_of)
+        process = self.start(job, scope, kind, as_of, None, **options)
         self.wait_for(said, job, process)
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait(_PATIENCE_SECONDS) == -signal.SIGKILL, f"{job} ended before `{said}` could be answered"

@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # MLflow
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
 HISTORIES = 200
+ASKED = {"source": "loan_applications", "why": "asked for", "actor": "ann"}
 
 
 @pytest.fixture
@@ -39,9 +40,14 @@ def loop(spark_server: ConnectServer, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def world(loop: Loop) -> People:
+    return settle(loop, HISTORIES)
+
+
+def settle(loop: Loop, histories: int) -> People:
+    """Fill the stores with the people of so many histories."""
     first = load_key_ring(loop.home, {}).current
     people = People(loop.home, (first, rotate_key(loop.home, {}).current))
-    for seed in range(HISTORIES):
+    for seed in range(histories):
         people.add_history(seed)
     ledger, warehouse = Ledger.open(loop.settings.ledger_url), Warehouse.open(loop.settings.warehouse_url)
     people.write(loop.settings, ledger, warehouse)
@@ -59,8 +65,7 @@ def ask(loop: Loop, name: str, header: str, *values: str) -> None:
 
 
 def erase_people(loop: Loop, name: str) -> JobResult:
-    options = {"request": name, "source": "loan_applications", "why": "asked for", "actor": "ann"}
-    return loop.run("erase_subjects", "platform", "platform", AS_OF, **options)
+    return loop.run("erase_subjects", "platform", "platform", AS_OF, request=name, **ASKED)
 
 
 def assert_left(people: People, loop: Loop, gone: list[Person]) -> None:
@@ -138,11 +143,20 @@ def assert_certified(loop: Loop, gone: list[Person], result: JobResult, world: P
     ledger.close()
 
 
+def test_an_erasure_killed_at_every_step_ends_as_one_that_was_not(loop: Loop) -> None:
+    people = settle(loop, 20)
+    gone = people.persons[::3]
+    ask(loop, "case-3", "national_id", *(person.national_id for person in gone))
+    for step in ("find", "landing", "lake", "databases", "models", "files", "verify"):
+        loop.kill_at(f"{step} …", "erase_subjects", "platform", "platform", AS_OF, request="case-3", **ASKED)
+    result = erase_people(loop, "case-3")
+    assert_left(people, loop, gone)
+    assert list(search_folder(loop.home, compile_traces(all_identifiers(gone, people.keys)))) == []
+    assert_certified(loop, gone, result, people)
+
+
 def test_somebody_whom_nobody_knows_changes_nothing(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:
-    people = People(loop.home, (load_key_ring(loop.home, {}).current,) * 2)
-    people.add_history(1)
-    ledger, warehouse = Ledger.open(loop.settings.ledger_url), Warehouse.open(loop.settings.warehouse_url)
-    people.write(loop.settings, ledger, warehouse)
+    people = settle(loop, 1)
     ask(loop, "case-2", "national_id", "NID-of-nobody")
     files = {path: path.stat().st_mtime_ns for path in (loop.home / "lake").rglob("*") if path.is_file()}
     with pytest.raises(AssertionError, match="exit code 65"):
