@@ -1,9 +1,7 @@
 """A month backfilled three nights at a time, while processes die at random, equals the month run night by night."""
 
-import os
 import random
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +27,7 @@ from tests.loop import Loop
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.stack,
-    pytest.mark.timeout(3600),
+    pytest.mark.timeout(5400),
     pytest.mark.filterwarnings("default"),
     pytest.mark.filterwarnings("error:::(nightloop|jobs)"),
 ]
@@ -40,16 +38,16 @@ MONTH = tuple(HISTORY[-1] + timedelta(days=number) for number in range(1, 31))
 SOURCE_DAGS = ("source_visits", "source_bills")
 NIGHTLY_DAG = f"nightly_{USE_CASE}"
 AT_A_TIME = 3
-KILLS = 40
-PAUSE_SECONDS = (1.0, 6.0)
+LEAST_KILLS = 40
+PAUSE_SECONDS = (2.0, 24.0)
 SERVICES_KILLED = {10: "spark", 20: "scheduler", 30: "spark"}  # after so many other kills
-_PATIENCE_SECONDS = 2400
+_PATIENCE_SECONDS = 3000
 _LOCKED_SECONDS = 120
 
 
 @dataclass
 class Killer:
-    """Kills jobs, their guards and the task processes of Airflow, one at a time, chosen by a seed."""
+    """Kills jobs, their guards and Airflow's task processes until the month is over, one at a time, by a seed."""
 
     stack: Stack
     draw: random.Random = field(default_factory=lambda: random.Random(SEED))
@@ -57,22 +55,21 @@ class Killer:
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        while len(self.killed) < KILLS and not self.is_over.wait(self.draw.uniform(*PAUSE_SECONDS)):
-            if service := SERVICES_KILLED.get(len(self.killed)):
-                self._kill(self._service(service), service)
-            elif victims := self._victims():
-                self._kill(self.draw.choice(victims), "process at work")
+        while not self.is_over.wait(self.draw.uniform(*PAUSE_SECONDS)):
+            with suppress(psutil.NoSuchProcess):  # it ended by itself, or is being started again
+                if service := SERVICES_KILLED.get(len(self.killed)):
+                    self._kill(self._service(service), service)
+                elif victims := self._victims():
+                    self._kill(self.draw.choice(victims), "process at work")
 
     def _victims(self) -> list[psutil.Process]:
         """List what works for a task: the job host's forks, and the task processes below the executor's workers.
 
         The workers themselves are spared: Airflow's local executor does not survive the loss of one.
         """
-        with suppress(psutil.NoSuchProcess):
-            jobs = self._service("job-host").children(recursive=True)
-            tasks = [one for worker in self._service("scheduler").children() for one in worker.children()]
-            return sorted([*jobs, *tasks], key=lambda process: process.pid)
-        return []
+        jobs = self._service("job-host").children(recursive=True)
+        tasks = [one for worker in self._service("scheduler").children() for one in worker.children()]
+        return sorted([*jobs, *tasks], key=lambda process: process.pid)
 
     def _service(self, name: str) -> psutil.Process:
         state = find_stack(self.stack.home)
@@ -80,9 +77,8 @@ class Killer:
         return psutil.Process(state.processes[name].pid)
 
     def _kill(self, process: psutil.Process, what: str) -> None:
-        with suppress(psutil.NoSuchProcess):
-            os.kill(process.pid, signal.SIGKILL)
-            self.killed.append(what)
+        process.kill()
+        self.killed.append(what)
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +119,8 @@ def test_a_month_of_chaos_equals_a_calm_one(calm: Restaurant, stack: Stack) -> N
         finally:
             killer.is_over.set()
             killing.join()
-    assert len(killer.killed) >= KILLS // 2, f"too calm to count: {killer.killed}"
-    assert set(SERVICES_KILLED.values()) <= set(killer.killed) or len(killer.killed) < KILLS
+    assert len(killer.killed) >= LEAST_KILLS, f"too calm to count: {killer.killed}"
+    assert set(SERVICES_KILLED.values()) <= set(killer.killed)
     chaotic = Loop(stack.home, USE_CASE, calm.loop.remote, (FOLDERS,))
     for night in MONTH:
         run_calmly(calm.loop, night)

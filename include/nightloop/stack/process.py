@@ -102,14 +102,16 @@ class SupervisedProcess:
 
     def revive(self) -> bool:
         """Start the process again if it died and its wait is over; says whether it was started."""
-        code = self.exit_code()
-        if code is None:
+        if self._process is None or (code := self._process.poll()) is None:
             return False
         now = time.monotonic()
         if not self._again_at:
             self._wait = _FIRST_WAIT_SECONDS if now - self._started > _STEADY_SECONDS else self._wait
             self._again_at = now + self._wait
             log.warning("%s ended with exit code %d; starting it again in %.0f s", self.service.name, code, self._wait)
+            orphans = end_processes(_find_session(self._process.pid), _KILL_SECONDS)  # lest they work beside the next
+            if orphans:
+                log.warning("%s left %d at work, which were ended", self.service.name, orphans)
             self._wait = min(2 * self._wait, _LONGEST_WAIT_SECONDS)
         if now < self._again_at:
             return False
@@ -143,6 +145,16 @@ def find_marked(stack_id: str) -> list[psutil.Process]:
             if process.pid != os.getpid() and process.environ().get(STACK_VARIABLE) == stack_id:
                 marked.append(process)
     return marked
+
+
+def _find_session(leader: int) -> list[psutil.Process]:
+    """Return what is at work in the session of a process that may be gone; its pid is not given away while it lasts."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == leader and _is_at_work(process):
+                found.append(process)
+    return found
 
 
 def _wait_gone(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:

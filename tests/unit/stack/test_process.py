@@ -67,6 +67,20 @@ def test_dead_process_is_started_again_after_a_wait(supervise: Callable[[list[st
     assert process.identity != first
 
 
+def test_what_a_dead_process_left_is_ended_before_the_next_one_starts(
+    supervise: Callable[[list[str]], SupervisedProcess], tmp_path: Path
+) -> None:
+    process = supervise([part.replace(", start_new_session=True", "") for part in PARENT])
+    wait_until(lambda: process.read_log_end().strip().isdigit())
+    orphan, first = psutil.Process(int(process.read_log_end())), process.identity
+    assert first
+    os.kill(first.pid, 9)
+    wait_until(lambda: process.exit_code() is not None)
+    assert orphan.status() != psutil.STATUS_ZOMBIE
+    process.revive()
+    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
 def test_whole_tree_ends_even_where_a_child_left_the_group(
     supervise: Callable[[list[str]], SupervisedProcess],
 ) -> None:
