@@ -1,13 +1,16 @@
 """Features of a spine: features.sql over views in which the future does not exist."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from nightloop.asof.direct import join_versions
 from nightloop.asof.spine import SpineFigures
 from nightloop.asof.views import run_sql
-from nightloop.asof.visible import AsofSource, Bounds, clean_columns, scope_source
+from nightloop.asof.visible import AsofSource, Bounds, Cutoff, clean_columns, meets, scope_source, select_versions
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import parse_night
 
@@ -30,8 +33,7 @@ def build_features(
     Raises:
         NightloopError: the query is wrong, or lacks a declared feature.
     """
-    views = {"spine": spine.drop("night", "variant"), **scope_sources(spine, figures, sources)}
-    built = run_sql(sql, views, "features.sql")
+    built = run_sql(*_plan(spine, figures, sources, sql), "features.sql")
     declared = (*numeric, *categorical)
     missing = [name for name in ("row_id", *declared) if name not in built.columns]
     clash = [name for name in declared if name in {"row_id", "decision_time", "night", "variant", *entity}]
@@ -53,18 +55,32 @@ def build_features(
     return spine.drop(*declared).join(typed, "row_id", "left").select(*own, *declared, "night", "variant")
 
 
-def scope_sources(spine: DataFrame, figures: SpineFigures, sources: Mapping[str, AsofSource]) -> dict[str, DataFrame]:
-    """Return the scoped view of every source: `row_id` and the clean columns."""
-    nights = [parse_night(night) for night in sorted(figures.rows)]
+def _plan(
+    spine: DataFrame, figures: SpineFigures, sources: Mapping[str, AsofSource], sql: str
+) -> tuple[str, dict[str, DataFrame]]:
+    """Return the query as it is run, and its views.
+
+    Of a source that the query joins to the spine by row alone that is the view of the versions, else that of the
+    records that meet a row.
+    """
+    nights, cutoff = [parse_night(night) for night in sorted(figures.rows)], figures.cutoff
     first, last = figures.first_decision or nights[0], figures.last_decision or nights[-1]
-    bounds = Bounds("_decided", "_night", "_decided", first, max(last, nights[-1]))
-    decided, night = F.col("decision_time").alias("_decided"), F.col("night").alias("_night")
-    scoped = {}
-    for name, source in sources.items():
-        keys = {right: f"_key_{right}" for right in source.view.join.values()}
-        marked = [F.col(right).alias(key) for right, key in keys.items()]
-        needed = spine.select("row_id", decided, night, *marked)
-        join = {left: keys[right] for left, right in source.view.join.items()}
-        rows = scope_source(source, needed, bounds, join, figures.cutoff)
-        scoped[name] = rows.select("row_id", *clean_columns(source.rows))
-    return scoped
+    bounds = Bounds("decision_time", "_night", "decision_time", first, max(last, nights[-1]))
+    conditions = {name: partial(meets, each.view, bounds, each.view.join, cutoff) for name, each in sources.items()}
+    query, direct = join_versions(sql, conditions)
+    rows = spine.withColumnRenamed("night", "_night").drop("variant")
+    views = {
+        name: select_versions(source, bounds, cutoff) if name in direct else _scope(source, rows, bounds, cutoff)
+        for name, source in sources.items()
+    }
+    return query, {"spine": rows, **views}
+
+
+def _scope(source: AsofSource, rows: DataFrame, bounds: Bounds, cutoff: Cutoff | None) -> DataFrame:
+    """Return the view of a source: `row_id` and the clean columns, which may be named like the spine's."""
+    keys = {right: f"_key_{right}" for right in source.view.join.values()}
+    marked = [F.col(right).alias(key) for right, key in keys.items()]
+    needed = rows.select("row_id", F.col("decision_time").alias("_decided"), "_night", *marked)
+    join = {left: keys[right] for left, right in source.view.join.items()}
+    met = scope_source(source, needed, replace(bounds, known="_decided", since="_decided"), join, cutoff)
+    return met.select("row_id", *clean_columns(source.rows))

@@ -46,10 +46,12 @@ def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
     return spanned.select(*kept, *(span.alias(name) for name, span in own.items()))
 
 
-def is_last_at(known: Column, loaded: Column) -> Column:
-    """Condition over `v`, rows of `add_spans`: the version is the last one that is known and loaded by these."""
-    is_visible = (F.col("v.known_at") <= known) & (F.col("v._loaded") <= loaded) & (F.col("v._until_loaded") > loaded)
-    return is_visible & ~((F.col("v._next_known") <= known) & (F.col("v._next_loaded") <= loaded))
+def is_last_at(version: str, known: str, loaded: str) -> str:
+    """Condition over rows of `add_spans`, as SQL: the version is the last one that is known and loaded by these."""
+    is_visible = (
+        f"{version}.known_at <= {known} AND {version}._loaded <= {loaded} AND {version}._until_loaded > {loaded}"
+    )
+    return f"{is_visible} AND NOT ({version}._next_known <= {known} AND {version}._next_loaded <= {loaded})"
 
 
 def _plain_span() -> dict[str, Column]:

@@ -8,8 +8,6 @@ run before the source did, could not have seen.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
-from operator import and_
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -69,30 +67,42 @@ class Bounds:
 def scope_source(
     source: AsofSource, spine: DataFrame, bounds: Bounds, join: Mapping[str, str], cutoff: Cutoff | None = None
 ) -> DataFrame:
-    """Return the visible versions of the records that meet each spine row: all spine columns beside the clean ones.
+    """Return the visible versions of the records that meet each spine row: all spine columns beside the clean ones."""
+    versions = select_versions(source, bounds, cutoff)
+    own = [F.col(f"v.{name}") for name in clean_columns(source.rows) if name not in spine.columns]
+    condition = F.expr(meets(source.view, bounds, join, cutoff, row="s", version="v"))
+    met = spine.alias("s").join(versions.alias("v"), condition, "inner")
+    return met.select(*(F.col(f"s.{name}") for name in spine.columns), *own)
 
-    `join` maps source to spine columns. With a cut-off all rows share, the versions are chosen by a filter before the
-    join; else each version carries the interval in which it was the last one. Tombstones drop their records.
+
+def select_versions(source: AsofSource, bounds: Bounds, cutoff: Cutoff | None = None) -> DataFrame:
+    """Return the versions that rows within the bounds may meet, as `meets` chooses among them.
+
+    With a cut-off all rows share, they are chosen by a filter here; else each version carries the interval in which it
+    was the last one. Tombstones drop their records.
     """
-    view = source.view
     rows = _known_rows(source, bounds)
     if cutoff is not None:
         is_visible = (F.col("known_at") <= F.lit(cutoff.known)) & (F.col("_loaded") <= format_night(cutoff.loaded))
-        versions = last_versions(rows.where(is_visible), view.record_keys)
-        conditions = []
+        versions = last_versions(rows.where(is_visible), source.view.record_keys)
     else:
-        versions = add_spans(rows.where(F.col("known_at") <= F.lit(bounds.last)), view.record_keys)
-        conditions = [is_last_at(F.col(f"s.{bounds.known}"), F.col(f"s.{bounds.loaded}"))]
-    if view.tombstone:
-        versions = versions.where(~F.coalesce(F.expr(view.tombstone), F.lit(False)))
+        versions = add_spans(rows.where(F.col("known_at") <= F.lit(bounds.last)), source.view.record_keys)
+    if source.view.tombstone:
+        versions = versions.where(~F.coalesce(F.expr(source.view.tombstone), F.lit(False)))
+    return versions
+
+
+def meets(
+    view: SourceView, bounds: Bounds, join: Mapping[str, str], cutoff: Cutoff | None, *, row: str, version: str
+) -> str:
+    """Condition over a spine row and a version of `select_versions`, as SQL; `join` maps source to spine columns."""
+    conditions = [f"{version}.`{left}` = {row}.`{right}`" for left, right in join.items()]
+    if cutoff is None:
+        conditions.append(is_last_at(version, f"{row}.{bounds.known}", f"{row}.{bounds.loaded}"))
     if view.lookback_days != "unbounded":
-        since = F.col(f"s.{bounds.since}") - F.expr(f"INTERVAL {view.lookback_days} DAYS")
-        conditions.append(F.col("v.known_at") > since)
-    conditions += [F.col(f"v.{left}") == F.col(f"s.{right}") for left, right in join.items()]
-    condition = reduce(and_, conditions, F.lit(True))
-    own = [F.col(f"v.{name}") for name in clean_columns(source.rows) if name not in spine.columns]
-    met = spine.alias("s").join(versions.alias("v"), condition, "inner")
-    return met.select(*(F.col(f"s.{name}") for name in spine.columns), *own)
+        since = f"{row}.{bounds.since} - INTERVAL {view.lookback_days} DAYS"
+        conditions.append(f"{version}.known_at > {since}")
+    return " AND ".join(conditions) or "true"
 
 
 def select_new(source: AsofSource, nights: Sequence[Night]) -> DataFrame:

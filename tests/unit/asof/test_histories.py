@@ -1,6 +1,7 @@
 """As-of features of at least 200 random histories against brute force and `pandas.merge_asof`, and night by night."""
 
 import random
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,6 +43,9 @@ FROM spine LEFT JOIN profiles ON profiles.row_id = spine.row_id LEFT JOIN weathe
 LEFT JOIN payments ON payments.row_id = spine.row_id
 GROUP BY spine.row_id
 """
+BY_SUBQUERY_SQL = re.sub(
+    r"JOIN (\w+) ON", r"JOIN (SELECT * FROM \1) AS \1 ON", FEATURES_SQL
+)  # asks the views, not the versions
 NUMERIC, CATEGORICAL = ["profile", "weather", "paid"], ["payments"]
 WEATHER = ReadParams(
     format="csv",
@@ -79,6 +83,8 @@ def test_features_of_random_histories(
     bulk = _build(sources, NIGHTS, lookback)
     expected = {_name(each): _expect(histories, each, lookback) for each in histories.decisions}
     _assert_equal(bulk, expected, histories, "by brute force")
+    by_views = _build(sources, NIGHTS, lookback, BY_SUBQUERY_SQL)
+    _assert_equal(by_views, bulk, histories, "by the views, and by joins with the versions")
     for name, value in _merge_asof(histories, lookback).items():
         assert bulk[name][0] == value, f"profile of {name} by pandas.merge_asof\n{histories.of_history(name[0])}"
     for night in random.Random(seed).sample(NIGHTS, ALONE):
@@ -132,7 +138,9 @@ def _merge_asof(histories: Histories, lookback: Mapping[str, int]) -> dict[tuple
     return dict(zip(zip(merged["history"], merged["number"], strict=True), values, strict=True))
 
 
-def _build(sources: Mapping[str, "DataFrame"], nights: list[datetime], lookback: Mapping[str, int]) -> Found:
+def _build(
+    sources: Mapping[str, "DataFrame"], nights: list[datetime], lookback: Mapping[str, int], sql: str = FEATURES_SQL
+) -> Found:
     opening = {
         name: AsofSource(
             SourceView(
@@ -151,7 +159,7 @@ def _build(sources: Mapping[str, "DataFrame"], nights: list[datetime], lookback:
     spine = build_spine({"decisions": opening["decisions"]}, replayed, ENTITY, SPINE_SQL, "main")
     figures = check_spine(spine, replayed, ENTITY)
     joined = {name: opening[name] for name in KEYS}
-    built = build_features(spine, figures, joined, FEATURES_SQL, NUMERIC, CATEGORICAL, ENTITY)
+    built = build_features(spine, figures, joined, sql, NUMERIC, CATEGORICAL, ENTITY)
     return {
         (row["history"], row["number"]): tuple(row[name] for name in (*NUMERIC, *CATEGORICAL))
         for row in built.collect()

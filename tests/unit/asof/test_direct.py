@@ -1,0 +1,77 @@
+"""Joins by row become joins with versions where that gives the same rows, and nowhere else."""
+
+import pytest
+
+from nightloop.asof.direct import join_versions
+
+SELECT = "SELECT spine.row_id, trips.fare FROM spine "
+
+
+def met(*, row: str, version: str) -> str:
+    return f"{version}.place = {row}.place"
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (
+            SELECT + "LEFT JOIN trips ON trips.row_id = spine.row_id",
+            SELECT + "LEFT JOIN trips ON (`trips`.place = `spine`.place)",
+        ),
+        (
+            "SELECT s.row_id FROM Spine AS s JOIN Trips t -- of a day\n ON s.hour > 3 AND (s.row_id = t.row_id)",
+            "SELECT s.row_id FROM Spine AS s JOIN Trips t -- of a day\n ON s.hour > 3 AND ((`t`.place = `s`.place))",
+        ),
+        (
+            SELECT + "LEFT JOIN trips ON trips.row_id = spine.row_id LEFT JOIN rain r ON r.row_id = spine.row_id",
+            SELECT
+            + "LEFT JOIN trips ON (`trips`.place = `spine`.place) LEFT JOIN rain r ON (`r`.place = `spine`.place)",
+        ),
+        (
+            "WITH paid AS (SELECT s.row_id, count(*) AS n FROM spine s JOIN trips ON trips.row_id = s.row_id "
+            "GROUP BY s.row_id) SELECT spine.row_id, paid.n FROM spine LEFT JOIN paid ON paid.row_id = spine.row_id",
+            "WITH paid AS (SELECT s.row_id, count(*) AS n FROM spine s JOIN trips ON (`trips`.place = `s`.place) "
+            "GROUP BY s.row_id) SELECT spine.row_id, paid.n FROM spine LEFT JOIN paid ON paid.row_id = spine.row_id",
+        ),
+    ],
+)
+def test_joins_by_row_ask_the_versions(sql: str, expected: str) -> None:
+    assert join_versions(sql, {"trips": met, "rain": met})[0] == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("SELECT trips.row_id, trips.fare FROM trips", id="not of the spine"),
+        pytest.param(SELECT + "LEFT JOIN trips ON trips.row_id = spine.trip_id", id="another column of the spine"),
+        pytest.param(SELECT + "LEFT JOIN trips ON trips.row_id >= spine.row_id", id="no equality"),
+        pytest.param(SELECT + "LEFT JOIN trips ON trips.row_id = spine.row_id OR spine.x", id="a looser condition"),
+        pytest.param(SELECT + "LEFT JOIN trips ON NOT trips.row_id = spine.row_id", id="negated"),
+        pytest.param(SELECT + "LEFT JOIN trips USING (row_id)", id="the id is a column of the result"),
+        pytest.param(SELECT + "RIGHT JOIN trips ON trips.row_id = spine.row_id", id="keeps other rows"),
+        pytest.param(SELECT + "LEFT ANTI JOIN trips ON trips.row_id = spine.row_id", id="keeps other rows still"),
+        pytest.param(
+            "SELECT trips.row_id FROM spine LEFT JOIN trips ON trips.row_id = spine.row_id", id="the id is read too"
+        ),
+        pytest.param(
+            "SELECT spine.row_id FROM spine LEFT JOIN trips ON trips.row_id = spine.row_id WHERE row_id > 'a'",
+            id="an id of nobody",
+        ),
+        pytest.param("SELECT * FROM spine LEFT JOIN trips ON trips.row_id = spine.row_id", id="the id is in the star"),
+        pytest.param(
+            "WITH spine AS (SELECT row_id FROM trips) " + SELECT + "LEFT JOIN trips ON trips.row_id = spine.row_id",
+            id="another spine",
+        ),
+        pytest.param(
+            SELECT + "LEFT JOIN trips ON trips.row_id = spine.row_id LEFT JOIN (SELECT r.row_id AS id FROM trips r) b "
+            "ON b.id = spine.row_id",
+            id="the view is read as well",
+        ),
+        pytest.param(
+            SELECT + "LEFT JOIN trips TABLESAMPLE (5 ROWS) ON trips.row_id = spine.row_id", id="a sample of it"
+        ),
+        pytest.param("SELECT FROM WHERE", id="no query"),
+    ],
+)
+def test_every_other_query_stays_as_it_is(sql: str) -> None:
+    assert join_versions(sql, {"trips": met}) == (sql, frozenset())
