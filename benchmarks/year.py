@@ -7,7 +7,6 @@ is walked through by two loops, one with the bounded lookbacks of the folder and
 at some nights, three nights are run alone and timed.
 """
 
-import json
 import os
 import resource
 import shutil
@@ -99,7 +98,7 @@ def _without_bounds(top: Path) -> Path:
     for path in folders.glob("sources/*/source.yaml"):
         document = yaml.safe_load(path.read_text())
         document.pop("lookback_days", None)
-        path.write_text(json.dumps(document, default=str))
+        path.write_text(yaml.safe_dump(document))
     return folders
 
 

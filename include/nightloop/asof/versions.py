@@ -42,8 +42,9 @@ def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
     spanned = ordered.withColumn("_overtaking", overtaking).select("*", F.explode_outer(splits).alias("_split"))
     kept = [name for name in rows.columns if name != "_loaded"]
     is_split = F.col("_split").isNotNull()
-    own = {name: F.when(is_split, F.col(f"_split.{name}")).otherwise(plain) for name, plain in _plain_span().items()}
-    return spanned.select(*kept, *(span.alias(name) for name, span in own.items()))
+    plain = _plain_span()
+    own = (F.when(is_split, F.col(f"_split.{name}")).otherwise(plain[name]).alias(name) for name in _SPAN)
+    return spanned.select(*kept, *own)
 
 
 def is_last_at(version: str, known: str, loaded: str) -> str:

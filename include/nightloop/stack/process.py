@@ -139,20 +139,19 @@ def end_processes(processes: Iterable[psutil.Process], grace_seconds: float) -> 
 
 def find_marked(stack_id: str) -> list[psutil.Process]:
     """Return this user's processes that carry the stack's id in their environment, wherever they were re-parented."""
-    marked = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(STACK_VARIABLE) == stack_id:
-                marked.append(process)
-    return marked
+    return _find(lambda each: each.pid != os.getpid() and each.environ().get(STACK_VARIABLE) == stack_id)
 
 
 def _find_session(leader: int) -> list[psutil.Process]:
     """Return what is at work in the session of a process that may be gone; its pid is not given away while it lasts."""
+    return _find(lambda each: os.getsid(each.pid) == leader and _is_at_work(each))
+
+
+def _find(belongs: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(process.pid) == leader and _is_at_work(process):
+            if belongs(process):
                 found.append(process)
     return found
 

@@ -43,9 +43,8 @@ FROM spine LEFT JOIN profiles ON profiles.row_id = spine.row_id LEFT JOIN weathe
 LEFT JOIN payments ON payments.row_id = spine.row_id
 GROUP BY spine.row_id
 """
-BY_SUBQUERY_SQL = re.sub(
-    r"JOIN (\w+) ON", r"JOIN (SELECT * FROM \1) AS \1 ON", FEATURES_SQL
-)  # asks the views, not the versions
+# asks the views, not the versions
+BY_SUBQUERY_SQL = re.sub(r"JOIN (\w+) ON", r"JOIN (SELECT * FROM \1) AS \1 ON", FEATURES_SQL)
 NUMERIC, CATEGORICAL = ["profile", "weather", "paid"], ["payments"]
 WEATHER = ReadParams(
     format="csv",

@@ -68,7 +68,7 @@ def test_dead_process_is_started_again_after_a_wait(supervise: Callable[[list[st
 
 
 def test_what_a_dead_process_left_is_ended_before_the_next_one_starts(
-    supervise: Callable[[list[str]], SupervisedProcess], tmp_path: Path
+    supervise: Callable[[list[str]], SupervisedProcess],
 ) -> None:
     process = supervise([part.replace(", start_new_session=True", "") for part in PARENT])
     wait_until(lambda: process.read_log_end().strip().isdigit())
