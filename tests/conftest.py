@@ -1,10 +1,17 @@
 """Fixtures that every part of the suite may ask for."""
 
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from nightloop.engine.server import ConnectServer, running_server
 from nightloop.engine.session import open_session
@@ -25,3 +32,39 @@ def spark(spark_server: ConnectServer) -> "Iterator[SparkSession]":
     """A session of the module alone: views and settings of one module never reach another."""
     with open_session(spark_server.remote, str(uuid.uuid4())) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """Start a PostgreSQL of its own on a Unix socket; yield the URL without a database name."""
+    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
+    if found is None:
+        pytest.skip("no PostgreSQL server is installed")
+    binaries, user = Path(found).parent, "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    folder = Path(tempfile.mkdtemp(prefix="nightloop-pg-"))
+    as_user = ["runuser", "-u", user, "--"] if os.getuid() == 0 else []
+    shutil.chown(folder, user)
+
+    def call(program: str, *arguments: str) -> None:
+        subprocess.run([*as_user, str(binaries / program), *arguments], check=True, capture_output=True, cwd=folder)
+
+    data, log = str(folder / "data"), str(folder / "log")
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    call("initdb", "-D", data, "-U", user, "--auth=trust", "-E", "UTF8")
+    call("pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
+    try:
+        yield f"postgresql+psycopg://{user}@/{{database}}?host={folder}"
+    finally:
+        call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """URL of an empty database of that server."""
+    name = f"t{uuid.uuid4().hex}"
+    admin = create_engine(postgresql_server.format(database="postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return postgresql_server.format(database=name)

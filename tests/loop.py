@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Loop:
     remote: str
     folders: Sequence[Path] = (CHECKOUT / "include",)
     landing: Path | None = None
+    more: Mapping[str, str] = field(default_factory=dict)  # other settings, by the names of their variables
     results: list[JobResult] = field(default_factory=list)
 
     @property
@@ -51,6 +53,7 @@ class Loop:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "1",
             "GX_ANALYTICS_ENABLED": "false",
+            **self.more,
         }
 
     @property
@@ -167,6 +170,13 @@ class Loop:
         """Return a table of the lake as pandas, main variant, in a stable order."""
         table = DeltaTable(f"{self.settings.lake}/{ref.path}").to_pandas()
         return table.sort_values(list(table.columns), ignore_index=True, key=lambda column: column.astype(str))
+
+
+def copy_folders(use_case: str, to: Path) -> Path:
+    """Copy the packaged sources and one packaged use case to a folder where they may be changed; return the folder."""
+    shutil.copytree(CHECKOUT / "include" / "sources", to / "sources")
+    shutil.copytree(CHECKOUT / "include" / "use_cases" / use_case, to / "use_cases" / use_case)
+    return to
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """A Spark server that tests may kill, one simulated world, and folders of the use case."""
 
 import os
-import shutil
 import subprocess
 import sys
 import uuid
@@ -9,17 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from xdist.scheduler import LoadScopeScheduling
 
 from nightloop.engine.session import open_session
 from nightloop.folders import load_use_case
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
 from tests.killable import KillableServer, killable_server
-from tests.loop import Loop
+from tests.loop import Loop, copy_folders
 
+STACK_STORIES = ("test_demo", "test_interrupted", "test_lending_club", "test_task_killed")
 SCOPE = "taxi_duration"
 NIGHTS = tuple(datetime(2025, 1, 5, 2, tzinfo=UTC) + number * timedelta(days=1) for number in range(30))
 TRAINED = 7  # the night as of which the first champion is fitted; the world changes from it on
@@ -35,6 +37,17 @@ FAULTS = FaultParams(
     late=0.03,
     late_every=3,
 )
+
+
+class TwoLanes(LoadScopeScheduling):  # type: ignore[misc]
+    """Two workers share the suite: one tells what needs a whole stack, the other what runs the jobs by itself."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "stack" if Path(nodeid.partition("::")[0]).stem in STACK_STORIES else "jobs"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoLanes:
+    return TwoLanes(config, log)
 
 
 @dataclass
@@ -68,9 +81,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]
 def world(server: KillableServer, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Thirty nights of taxi trips with every fault in them; from one night on all trips take longer."""
     top = tmp_path_factory.mktemp("e2e-world")
-    folders, landing = top / "folders", top / "landing"
-    shutil.copytree(CHECKOUT / "include" / "sources", folders / "sources")
-    shutil.copytree(CHECKOUT / "include" / "use_cases" / SCOPE, folders / "use_cases" / SCOPE)
+    folders, landing = copy_folders(SCOPE, top / "folders"), top / "landing"
     document = folders / "use_cases" / SCOPE / "use_case.yaml"
     packaged = yaml.safe_load(document.read_text())
     candidates = packaged["training"]["candidates"]
