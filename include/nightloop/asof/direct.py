@@ -1,20 +1,24 @@
-"""Joins of a query that ask a view by row alone, turned into joins with the versions behind it.
+"""What a query looks up by row, found without that: a row's id is its own, so nothing need be shuffled by it.
 
 The view of a source holds, for each row of the spine, the versions that row meets. `spine LEFT JOIN trips ON
-trips.row_id = spine.row_id` looks them up by row again, and a row's id is its own; so the same rows come from the
-versions themselves under the condition of the view, and nothing is shuffled by row.
+trips.row_id = spine.row_id` looks them up by row again; the same rows come from the versions themselves under the
+condition of the view. And where each row of the result is a row of the spine, the spine's other columns can come along.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol, TypeGuard
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
+from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 
 from nightloop.sql_columns import DIALECT
 
 _ROW, _SPINE = "row_id", "spine"
+# what makes more or fewer rows of a result than it joins; a function that the parser does not know may do so too
+_ROW_CHANGING = ("where", "group", "having", "qualify", "distinct", "limit", "offset", "laterals", "match", "sample")
+_ROW_CHANGING_FUNCTIONS = (exp.AggFunc, exp.UDTF, exp.Explode, exp.Inline, exp.Stack, exp.Anonymous)
 
 
 class Condition(Protocol):
@@ -44,6 +48,36 @@ def join_versions(sql: str, conditions: Mapping[str, Condition]) -> tuple[str, f
     return sql, direct
 
 
+def carry_columns(sql: str, columns: Mapping[str, str]) -> str | None:
+    """Return the query with these columns of the spine (name in the result → column) beside its own.
+
+    None if it may leave a row of the spine out or makes one of several, or does not say which row is which.
+    """
+    try:
+        select = sqlglot.parse_one(sql, read=DIALECT)
+    except SqlglotError:
+        return None
+    if not isinstance(select, exp.Select) or any(select.args.get(part) for part in _ROW_CHANGING):
+        return None
+    base, joins = _base_of(select), select.args.get("joins") or []
+    is_shadowed = any(cte.alias.lower() == _SPINE for cte in select.find_all(exp.CTE))
+    if base is None or is_shadowed or any(not _keeps_rows(join) or join.side != "LEFT" for join in joins):
+        return None
+    if any(output.find(*_ROW_CHANGING_FUNCTIONS) for output in select.selects):
+        return None
+    spine = base.alias_or_name
+    ids = [one.unalias() for one in select.selects if one.alias_or_name.lower() == _ROW]
+    if [isinstance(one, exp.Column) and (one.table.lower(), one.name.lower()) for one in ids] != [
+        (spine.lower(), _ROW)
+    ]:
+        return None
+    begin = base.this.meta["start"]
+    tokens = Dialect.get_or_raise(DIALECT).tokenize(sql)
+    place = max(token.start for token in tokens if token.token_type is TokenType.FROM and token.start < begin)
+    carried = "".join(f", `{spine}`.`{column}` AS `{name}`" for name, column in columns.items())
+    return f"{sql[:place].rstrip()}\n{carried}\n{sql[place:]}"
+
+
 def _joins_by_row(statement: exp.Expr, sources: Collection[str]) -> Iterator[tuple[str, str, str, exp.EQ]]:
     """Yield source, its alias, the spine's alias and the equality of each join of the spine that may be rewritten."""
     named = {cte.alias.lower() for cte in statement.find_all(exp.CTE)}
@@ -52,8 +86,7 @@ def _joins_by_row(statement: exp.Expr, sources: Collection[str]) -> Iterator[tup
     if stars or named & {_SPINE, *sources} or any(not column.table for column in rows):
         return
     for select in statement.find_all(exp.Select):
-        base = select.args["from_"].this if select.args.get("from_") else None
-        if not _is_plain(base) or base.name.lower() != _SPINE:
+        if (base := _base_of(select)) is None:
             continue
         for join in select.args.get("joins") or []:
             table, alias = join.this, join.this.alias_or_name
@@ -64,6 +97,12 @@ def _joins_by_row(statement: exp.Expr, sources: Collection[str]) -> Iterator[tup
             for equality in join.args["on"].flatten() if isinstance(join.args["on"], exp.And) else [join.args["on"]]:
                 if isinstance(equality, exp.EQ) and _sides(equality) == sides:
                     yield table.name.lower(), alias, base.alias_or_name, equality
+
+
+def _base_of(select: exp.Select) -> exp.Table | None:
+    """Return the spine if the query starts from it."""
+    base = select.args["from_"].this if select.args.get("from_") else None
+    return base if _is_plain(base) and base.name.lower() == _SPINE else None
 
 
 def _is_plain(table: exp.Expr | None) -> TypeGuard[exp.Table]:

@@ -7,7 +7,7 @@ from functools import partial
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from nightloop.asof.direct import join_versions
+from nightloop.asof.direct import carry_columns, join_versions
 from nightloop.asof.spine import SpineFigures
 from nightloop.asof.views import run_sql
 from nightloop.asof.visible import AsofSource, Bounds, Cutoff, clean_columns, meets, scope_source, select_versions
@@ -33,26 +33,42 @@ def build_features(
     Raises:
         NightloopError: the query is wrong, or lacks a declared feature.
     """
-    built = run_sql(*_plan(spine, figures, sources, sql), "features.sql")
     declared = (*numeric, *categorical)
-    missing = [name for name in ("row_id", *declared) if name not in built.columns]
+    own = {f"_spine_{name}": name for name in spine.columns if name not in {"night", "variant", *declared}}
+    own |= {"_spine_night": "_night", "_spine_variant": "_variant"}
+    query, views = _plan(spine, figures, sources, sql)
+    carrying = carry_columns(query, own)
+    built = run_sql(carrying or query, views, "features.sql")
+    _check_columns([name for name in built.columns if name not in own], declared, entity)
+    features = [
+        *(F.col(name).cast("double").alias(name) for name in numeric),
+        *(F.col(name).cast("string").alias(name) for name in categorical),
+    ]
+    if carrying is None:
+        rows = views["spine"].select("row_id", *(F.col(column).alias(name) for name, column in own.items()))
+        built = rows.join(built.select("row_id", *features), "row_id", "left")
+        features = [F.col(name) for name in declared]
+    *carried, night, variant = own
+    return built.select(
+        *(F.col(name).alias(own[name]) for name in carried),
+        *features,
+        F.col(night).alias("night"),
+        F.col(variant).alias("variant"),
+    )
+
+
+def _check_columns(found: Sequence[str], declared: Sequence[str], entity: Sequence[str]) -> None:
+    missing = [name for name in ("row_id", *declared) if name not in found]
     clash = [name for name in declared if name in {"row_id", "decision_time", "night", "variant", *entity}]
     if missing or clash:
         raise NightloopError(
             Fault(
                 "columns of features.sql",
                 ", ".join(("row_id", *declared)),
-                ", ".join(built.columns),
+                ", ".join(found),
                 f"select {', '.join(missing)}" if missing else f"rename {', '.join(clash)}: they name the row",
             )
         )
-    typed = built.select(
-        "row_id",
-        *(F.col(name).cast("double").alias(name) for name in numeric),
-        *(F.col(name).cast("string").alias(name) for name in categorical),
-    )
-    own = [name for name in spine.columns if name not in {"night", "variant", *declared}]
-    return spine.drop(*declared).join(typed, "row_id", "left").select(*own, *declared, "night", "variant")
 
 
 def _plan(
@@ -68,7 +84,7 @@ def _plan(
     bounds = Bounds("decision_time", "_night", "decision_time", first, max(last, nights[-1]))
     conditions = {name: partial(meets, each.view, bounds, each.view.join, cutoff) for name, each in sources.items()}
     query, direct = join_versions(sql, conditions)
-    rows = spine.withColumnRenamed("night", "_night").drop("variant")
+    rows = spine.withColumnsRenamed({"night": "_night", "variant": "_variant"})
     views = {
         name: select_versions(source, bounds, cutoff) if name in direct else _scope(source, rows, bounds, cutoff)
         for name, source in sources.items()

@@ -48,11 +48,13 @@ def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
 
 
 def is_last_at(version: str, known: str, loaded: str) -> str:
-    """Condition over rows of `add_spans`, as SQL: the version is the last one that is known and loaded by these."""
-    is_visible = (
-        f"{version}.known_at <= {known} AND {version}._loaded <= {loaded} AND {version}._until_loaded > {loaded}"
-    )
-    return f"{is_visible} AND NOT ({version}._next_known <= {known} AND {version}._next_loaded <= {loaded})"
+    """Condition over rows of `add_spans`, as SQL: the version is the last one that is known and loaded by these.
+
+    What rules out most versions comes first, for it is asked of every pair of a row and a version.
+    """
+    is_succeeded = f"{version}._next_known <= {known} AND {version}._next_loaded <= {loaded}"
+    is_loaded = f"{version}._loaded <= {loaded} AND {version}._until_loaded > {loaded}"
+    return f"{version}.known_at <= {known} AND NOT ({is_succeeded}) AND {is_loaded}"
 
 
 def _plain_span() -> dict[str, Column]:

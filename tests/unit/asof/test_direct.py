@@ -1,8 +1,8 @@
-"""Joins by row become joins with versions where that gives the same rows, and nowhere else."""
+"""Joins by row become joins with versions, and the spine comes along, where that gives the same rows; nowhere else."""
 
 import pytest
 
-from nightloop.asof.direct import join_versions
+from nightloop.asof.direct import carry_columns, join_versions
 
 SELECT = "SELECT spine.row_id, trips.fare FROM spine "
 
@@ -75,3 +75,46 @@ def test_joins_by_row_ask_the_versions(sql: str, expected: str) -> None:
 )
 def test_every_other_query_stays_as_it_is(sql: str) -> None:
     assert join_versions(sql, {"trips": met}) == (sql, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (
+            "SELECT spine.row_id, a.x FROM spine LEFT JOIN a ON a.y = spine.y",
+            "SELECT spine.row_id, a.x\n, `spine`.`z` AS `_z`\nFROM spine LEFT JOIN a ON a.y = spine.y",
+        ),
+        (
+            "SELECT s.row_id, s.x IS DISTINCT FROM s.y AS z -- from here\nfrom spine s",
+            "SELECT s.row_id, s.x IS DISTINCT FROM s.y AS z -- from here\n, `s`.`z` AS `_z`\nfrom spine s",
+        ),
+    ],
+)
+def test_the_spine_comes_along(sql: str, expected: str) -> None:
+    assert carry_columns(sql, {"_z": "z"}) == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("SELECT spine.row_id FROM spine WHERE spine.x", id="rows are left out"),
+        pytest.param("SELECT spine.row_id FROM spine JOIN a ON a.y = spine.y", id="rows may be left out"),
+        pytest.param("SELECT spine.row_id FROM spine, a", id="rows are multiplied by those of another view"),
+        pytest.param("SELECT spine.row_id FROM spine GROUP BY spine.row_id", id="grouped"),
+        pytest.param("SELECT DISTINCT spine.row_id FROM spine", id="distinct"),
+        pytest.param("SELECT max(spine.row_id) AS row_id FROM spine", id="one row of all"),
+        pytest.param("SELECT spine.row_id, explode(spine.many) AS one FROM spine", id="exploded"),
+        pytest.param("SELECT spine.row_id, o FROM spine LATERAL VIEW explode(spine.many) t AS o", id="exploded beside"),
+        pytest.param("SELECT spine.row_id FROM spine LIMIT 3", id="some"),
+        pytest.param("SELECT a.row_id FROM spine LEFT JOIN a ON a.y = spine.y", id="the id of another view"),
+        pytest.param("SELECT upper(spine.row_id) AS row_id FROM spine", id="another id"),
+        pytest.param("SELECT row_id FROM spine", id="an id of whom it does not say"),
+        pytest.param("SELECT spine.row_id, (SELECT max(a.x) FROM a) AS x FROM spine", id="an aggregate, if inside"),
+        pytest.param("SELECT spine.row_id FROM spine UNION ALL SELECT spine.row_id FROM spine", id="two queries"),
+        pytest.param("WITH spine AS (SELECT 1 AS row_id) SELECT spine.row_id FROM spine", id="another spine"),
+        pytest.param("SELECT a.row_id FROM a", id="not of the spine"),
+        pytest.param("SELECT FROM WHERE", id="no query"),
+    ],
+)
+def test_the_spine_stays_away(sql: str) -> None:
+    assert carry_columns(sql, {"_z": "z"}) is None
