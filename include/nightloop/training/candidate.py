@@ -2,8 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,27 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nightloop.training import gradient_boosting, linear, tabular_net
+from nightloop.training.calibration import Calibration
 from nightloop.training.dataset import LABEL, WEIGHT, TrainingRows
 from nightloop.training.encoder import Encoder, fit_encoder
-from nightloop.training.gradient_boosting import fit_gradient_boosting
 from nightloop.training.graph import Graph
-from nightloop.training.linear import fit_linear
-from nightloop.training.params import Recipe, Task, TrainingParams
-from nightloop.training.problem import PARITY_ROWS, Choices, Choosing, Family, Fitted, Matrix, Problem
-from nightloop.training.tabular_net import fit_tabular_net
+from nightloop.training.params import Params, Task, TrainingParams
+from nightloop.training.plan import PlannedCandidate
+from nightloop.training.problem import PARITY_ROWS, SPEED, Choices, Choosing, Family, Fitted, Matrix, Problem
 from nightloop.training.target import Target
+from nightloop.training.tuning import Tuned, tune_recipe
 
 Floats = NDArray[np.float64]
 
 PARITY_TOLERANCE = 1e-5
 
 FAMILIES: Mapping[str, Family] = {
-    "tabular_net": fit_tabular_net,
-    "gradient_boosting": fit_gradient_boosting,
-    "linear": fit_linear,
+    "tabular_net": Family(tabular_net.choose_tabular_net, tabular_net.fit_tabular_net, tabular_net.SPACE),
+    "gradient_boosting": Family(
+        gradient_boosting.choose_gradient_boosting, gradient_boosting.fit_gradient_boosting, gradient_boosting.SPACE
+    ),
+    "linear": Family(linear.choose_linear, linear.fit_linear, linear.SPACE),
 }
 
 
@@ -40,6 +43,7 @@ class ArtifactMismatchError(Exception):
 class Candidate:
     """A fitted recipe: its artifact, what was chosen on the choose window, and the scores made there.
 
+    `params` are the recipe's parameters, with those that a search found in place; `tuned` tells of that search.
     `baseline` is what a model without features would say: the weighted mean label, or class shares.
     """
 
@@ -48,6 +52,8 @@ class Candidate:
     choose_scores: Floats | None
     baseline: tuple[float, ...]
     seconds: float
+    params: Params
+    tuned: Tuned | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -57,15 +63,18 @@ class Candidate:
         return [{"loss": trained, "choose_loss": judged} for trained, judged in curve]
 
     @property
+    def speed(self) -> dict[str, float]:
+        """How fast the last fit went, and what it took of the GPU, where the family tells."""
+        return {name: float(self.facts[name]) for name in SPEED if name in self.facts}
+
+    @property
     def digest(self) -> str:
         return hashlib.sha256(self.model).hexdigest()
 
 
 def fit_candidate(
     rows: TrainingRows,
-    numeric: Sequence[str],
-    categorical: Sequence[str],
-    recipe: Recipe,
+    planned: PlannedCandidate,
     work: Path,
     task: Task,
     params: TrainingParams,
@@ -73,52 +82,50 @@ def fit_candidate(
 ) -> Candidate:
     """Fit a recipe on everything known at the cut of `rows`.
 
-    Without `choices` they are made first, by a fit on the older part of the window and a look at its youngest part;
-    with them the recipe is frozen. The artifact takes raw feature columns and is held against the trained model.
+    Without `choices` they are made first, by fits on the older part of the window and a look at its youngest part: the
+    parameters where the recipe searches for them, the family's own, and the calibration. With them the recipe is
+    frozen. The artifact takes raw feature columns and is held against the trained model. With the recipe's
+    `class_weight: balanced` every class weighs the same in a fit.
 
     Raises:
         ArtifactMismatchError: the artifact's scores differ from the model's by more than 1e-5 of the scores' scale.
         TrainingError: a rank of a distributed training failed.
     """
     started = time.monotonic()
-    labels = rows.whole.column(LABEL).to_numpy().astype(np.float64)
+    recipe, labels = planned.recipe, _labels(rows.whole)
     target = Target.fit(task, labels, recipe.params)
-    problem = Problem(
-        task,
-        target.classes,
-        recipe.params,
-        params.seed,
-        work,
-        params.ranks,
-        params.budget_minutes * 60,
-        params.accelerator,
-    )
-    is_scaled = recipe.family != "gradient_boosting"
-    least = int(problem.number("min_count", 20))
-
-    def encode(source: pa.Table) -> Encoder:
-        return fit_encoder(source, numeric, categorical, min_count=least, is_scaled=is_scaled)
-
-    encoder = encode(rows.whole)
-    whole = _matrix(encoder, rows.whole, target)
+    seconds, accelerator = params.budget_minutes * 60, params.accelerator
+    problem = Problem(task, target.classes, recipe.params, params.seed, work, params.ranks, seconds, accelerator)
+    encoder = _fit_encoder(rows.whole, planned, problem)
+    whole = _weigh(problem, _matrix(encoder, rows.whole, target))
+    family, tuned = FAMILIES[recipe.family], None
     choosing: Choosing | Choices
     if choices is None:
-        narrow = encode(rows.fit)
-        choosing = Choosing(_matrix(narrow, rows.fit, target), _matrix(narrow, rows.choose, target))
+        narrow = _fit_encoder(rows.fit, planned, problem)
+        fit, choose = _matrix(narrow, rows.fit, target), _matrix(narrow, rows.choose, target)
+        choosing = Choosing(_weigh(problem, fit), choose)
+        if recipe.tuning is not None:
+            tuned = tune_recipe(problem, family, choosing, recipe.tuning)
+            problem = replace(problem, params=tuned.params)
     else:
         choosing = choices
-    fitted = FAMILIES[recipe.family](problem, whole, choosing)
-    model = pack_model(encoder, fitted, target)
-    verify_model(model, rows.whole.slice(0, PARITY_ROWS), target.score(fitted.margins))
-    choose_scores = None if fitted.choose_margins is None else target.score(fitted.choose_margins)
-    baseline = _baseline(task, target.classes, labels, whole.weights)
-    return Candidate(model, fitted.choices, choose_scores, baseline, time.monotonic() - started, fitted.facts)
+    fitted = family.fit(problem, whole, choosing)
+    calibration, choose_scores = Calibration.from_choices(choices or {}), None
+    if isinstance(choosing, Choosing) and fitted.choose_margins is not None:
+        calibration = Calibration.fit(problem, fitted.choose_margins, choosing.choose)
+        choose_scores = target.score(calibration.apply(fitted.choose_margins))
+    model = pack_model(encoder, fitted, calibration, target)
+    verify_model(model, rows.whole.slice(0, PARITY_ROWS), target.score(calibration.apply(fitted.margins)))
+    made = {**fitted.choices, **calibration.to_choices()}
+    baseline = _baseline(task, target.classes, labels, _weights(rows.whole))
+    seconds = time.monotonic() - started
+    return Candidate(model, made, choose_scores, baseline, seconds, problem.params, tuned, fitted.facts)
 
 
-def pack_model(encoder: Encoder, fitted: Fitted, target: Target) -> bytes:
-    """Join encoder, model and score into one ONNX graph; its one output is `score`, float32."""
+def pack_model(encoder: Encoder, fitted: Fitted, calibration: Calibration, target: Target) -> bytes:
+    """Join encoder, model, calibration and score into one ONNX graph; its one output is `score`, float32."""
     graph = Graph()
-    margins = fitted.add_head(graph, encoder.add_to(graph))
+    margins = calibration.add_to(graph, fitted.add_head(graph, encoder.add_to(graph)))
     return graph.to_bytes(target.add_to(graph, margins), target.classes)
 
 
@@ -157,10 +164,33 @@ def run_model(model: bytes, table: pa.Table) -> NDArray[np.float32]:
     return np.asarray(session.run(["score"], feed)[0])
 
 
+def _fit_encoder(table: pa.Table, planned: PlannedCandidate, problem: Problem) -> Encoder:
+    is_scaled = planned.recipe.family != "gradient_boosting"
+    least = int(problem.number("min_count", 20))
+    return fit_encoder(table, planned.numeric, planned.categorical, min_count=least, is_scaled=is_scaled)
+
+
+def _labels(table: pa.Table) -> Floats:
+    return np.asarray(table.column(LABEL).to_numpy(), np.float64)
+
+
+def _weights(table: pa.Table) -> Floats:
+    weights = np.asarray(table.column(WEIGHT).to_numpy(), np.float64)
+    return np.asarray(weights / weights.mean())
+
+
 def _matrix(encoder: Encoder, table: pa.Table, target: Target) -> Matrix:
-    labels = table.column(LABEL).to_numpy().astype(np.float64)
-    weights = table.column(WEIGHT).to_numpy().astype(np.float64)
-    return Matrix(encoder.layout, encoder.transform(table), target.transform(labels), weights / weights.mean())
+    return Matrix(encoder.layout, encoder.transform(table), target.transform(_labels(table)), _weights(table))
+
+
+def _weigh(problem: Problem, matrix: Matrix) -> Matrix:
+    """Return the rows with the weight of each class evened out, where the recipe asks for it."""
+    if problem.task == "regression" or problem.params.get("class_weight") != "balanced":
+        return matrix
+    classes = matrix.targets.astype(int)
+    totals = np.bincount(classes, matrix.weights)
+    weights = matrix.weights * (matrix.weights.sum() / np.count_nonzero(totals) / totals[classes])
+    return replace(matrix, weights=weights)
 
 
 def _baseline(task: Task, classes: int, labels: Floats, weights: Floats) -> tuple[float, ...]:

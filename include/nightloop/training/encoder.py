@@ -64,7 +64,8 @@ class Encoder:
         raw = _numbers(table, self.numeric)
         is_missing = ~np.isfinite(raw)
         numbers = _log_where(np.where(is_missing, self.medians, raw), self.logged)
-        scaled = np.clip((numbers - self.means) * self.inverse_scales, -self.limit, self.limit)
+        with np.errstate(over="ignore"):  # what overflows is beyond the limit
+            scaled = np.clip((numbers - self.means) * self.inverse_scales, -self.limit, self.limit)
         flags = is_missing[:, list(self.flagged)].astype(np.float32)
         codes = [_codes(table, name, words) for name, words in zip(self.categorical, self.vocabularies, strict=True)]
         return np.column_stack([scaled, flags, *codes]).astype(np.float32)
@@ -135,7 +136,7 @@ def fit_encoder(
         shaped = _log_where(filled, logged).astype(np.float64)
         deviations = shaped.std(axis=0)
         is_varying = deviations > 1e-6 * np.maximum(1.0, np.abs(shaped).max(axis=0, initial=0.0))
-        means = shaped.mean(axis=0)
+        means = np.where(is_varying, shaped.mean(axis=0), 0.0)  # a constant times 0 must not overflow before
         inverse_scales = np.where(is_varying, 1.0 / np.where(is_varying, deviations, 1.0), 0.0)
     return Encoder(
         tuple(numeric),

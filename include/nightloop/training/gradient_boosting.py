@@ -13,36 +13,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightloop.training.graph import Graph
-from nightloop.training.problem import PARITY_ROWS, Choices, Choosing, Fitted, Matrix, Problem
+from nightloop.training.params import SearchRange, Space
+from nightloop.training.problem import PARITY_ROWS, Choices, Choosing, Chosen, Fitted, Matrix, Problem, row_losses
+
+Floats = NDArray[np.float64]
+
+SPACE: Space = {
+    "learning_rate": SearchRange(low=0.02, high=0.2, log=True),
+    "max_leaf_nodes": SearchRange(low=4, high=63, log=True),
+    "min_samples_leaf": SearchRange(low=5, high=300, log=True),
+    "l2": SearchRange(low=0.1, high=100.0, log=True),
+    "max_features": SearchRange(low=0.2, high=1.0),
+}
 
 _PATIENCE = 20
 _ROWS_PER_LEAF_LEAST = 20
 _RARE_ROWS_PER_LEAF = 3
-_RARE_ROWS_PER_SPLIT = 40
-_MOST_LEAVES = 31
+_RARE_ROWS_PER_SPLIT = 80
+_LEAST_LEAVES, _MOST_LEAVES = 4, 31
 _SLOW_RATE, _FAST_RATE = 0.05, 0.1
+_STRONG_L2, _WEAK_L2 = 20.0, 5.0
 _CELLS_PER_THREAD = 500_000
 _TREES_PER_NODE = 32
 
 
+def choose_gradient_boosting(problem: Problem, choosing: Choosing) -> Chosen:
+    """Take the fewest iterations that do as well as the best on the choose window."""
+    model = _fit(problem, choosing.fit, int(problem.number("max_iterations", 400)), choosing.choose)
+    iterations, margins = _choose_iterations(problem, model, choosing.choose)
+    return Chosen({"iterations": iterations}, margins)
+
+
 def fit_gradient_boosting(problem: Problem, whole: Matrix, choosing: Choosing | Choices) -> Fitted:
-    """Fit on the whole window with as many iterations as did best on the choose window.
+    """Fit on the whole window.
 
     Parameters: `learning_rate`, `max_iterations`, `max_leaf_nodes`, `min_samples_leaf`, `l2`, `max_features`. Defaults
-    follow the rarest class: a leaf expects three of its rows, and a tree has a leaf per forty; where
-    that makes small trees, the rate is low too.
+    follow the rarest class: a leaf expects three of its rows, and a tree has a leaf per eighty; where that makes small
+    trees, the rate is low and the penalty high too.
     """
-    choose_margins = None
-    if isinstance(choosing, Choosing):
-        chosen = _fit(problem, choosing.fit, int(problem.number("max_iterations", 400)), choosing.choose)
-        iterations = 1 + int(np.argmax(chosen.validation_score_[1:]))
-        del chosen._predictors[iterations:]
-        choose_margins = _margins(chosen, choosing.choose.features)
-    else:
-        iterations = int(choosing["iterations"])
+    choices, choose_margins = (
+        choose_gradient_boosting(problem, choosing) if isinstance(choosing, Choosing) else (choosing, None)
+    )
+    iterations = int(choices["iterations"])
     model = _fit(problem, whole, iterations, None)
     margins = _margins(model, whole.features[:PARITY_ROWS])
     return Fitted(_Head(model).add_to, margins, {"iterations": iterations}, choose_margins)
+
+
+def _choose_iterations(problem: Problem, model: Any, choose: Matrix) -> tuple[int, Floats]:
+    """Return the fewest iterations whose loss is within one standard error of the least, and their margins.
+
+    The one-standard-error rule of Breiman et al. 1984, "Classification and Regression Trees", on paired losses: where
+    the choose window is small and says little, the simpler model is taken.
+    """
+    stages = model.staged_predict if problem.task == "regression" else model.staged_decision_function
+    margins = [np.asarray(stage, np.float64).reshape(choose.rows, -1) for stage in stages(choose.features)]
+    losses = np.array([row_losses(problem, stage, choose) for stage in margins]) * choose.weights
+    excess = losses - losses[np.argmin(losses.mean(axis=1))]
+    errors = excess.std(axis=1) / np.sqrt(choose.rows)
+    place = int(np.flatnonzero(excess.mean(axis=1) <= errors)[0])
+    return place + 1, margins[place]
 
 
 def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | None) -> Any:
@@ -51,13 +81,14 @@ def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | Non
 
     is_regression = problem.task == "regression"
     least, leaves = _tree_size(problem, matrix)
+    is_small = leaves < _MOST_LEAVES
     make = HistGradientBoostingRegressor if is_regression else HistGradientBoostingClassifier
     model = make(
-        learning_rate=problem.number("learning_rate", _SLOW_RATE if leaves < _MOST_LEAVES else _FAST_RATE),
+        learning_rate=problem.number("learning_rate", _SLOW_RATE if is_small else _FAST_RATE),
         max_iter=iterations,
         max_leaf_nodes=int(problem.number("max_leaf_nodes", leaves)),
         min_samples_leaf=int(problem.number("min_samples_leaf", least)),
-        l2_regularization=problem.number("l2", 5.0),
+        l2_regularization=problem.number("l2", _STRONG_L2 if is_small else _WEAK_L2),
         max_features=problem.number("max_features", 0.3),
         early_stopping=choose is not None,
         n_iter_no_change=_PATIENCE,
@@ -85,7 +116,7 @@ def _tree_size(problem: Problem, matrix: Matrix) -> tuple[int, int]:
     _, counts = np.unique(matrix.targets, return_counts=True)
     rare = int(counts.min())
     least = math.ceil(_RARE_ROWS_PER_LEAF * matrix.rows / rare)
-    return max(_ROWS_PER_LEAF_LEAST, least), min(_MOST_LEAVES, max(6, rare // _RARE_ROWS_PER_SPLIT))
+    return max(_ROWS_PER_LEAF_LEAST, least), min(_MOST_LEAVES, max(_LEAST_LEAVES, rare // _RARE_ROWS_PER_SPLIT))
 
 
 def _margins(model: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nightloop.training.worker import LAUNCHER, run_worker
@@ -44,7 +44,7 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "120",
     }
     process = subprocess.Popen(
-        _command(work, ranks),
+        command_of_ranks(ranks, [sys.executable, "-m", "nightloop.training.worker", str(work)]),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -74,10 +74,11 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
         raise TrainingError(_explain(work, ranks, code, lines))
 
 
-def _command(work: Path, ranks: int) -> list[str]:
+def command_of_ranks(ranks: int, worker: Sequence[str]) -> list[str]:
+    """Return the command that runs so many copies of a worker as the ranks of one training on this host."""
     horovodrun = [sys.executable, "-m", "nightloop.training.distributed", "-np", str(ranks), "--gloo"]
     options = ["--network-interfaces", "lo", "--gloo-timeout-seconds", "60", "--start-timeout", "60", "--disable-cache"]
-    return [*horovodrun, *options, sys.executable, "-m", "nightloop.training.worker", str(work)]
+    return [*horovodrun, *options, *worker]
 
 
 def _follow(process: subprocess.Popen[str]) -> list[str]:

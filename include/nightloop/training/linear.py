@@ -6,27 +6,33 @@ from scipy import sparse
 
 from nightloop.training.encoder import Layout
 from nightloop.training.graph import Graph
-from nightloop.training.problem import PARITY_ROWS, Choices, Choosing, Fitted, Matrix, Problem, mean_loss
+from nightloop.training.params import SearchRange, Space
+from nightloop.training.problem import PARITY_ROWS, Choices, Choosing, Chosen, Fitted, Matrix, Problem, mean_loss
 
 Floats = NDArray[np.float64]
+
+SPACE: Space = {"penalty": SearchRange(low=0.1, high=1000.0, log=True)}
 
 _PENALTIES = (1.0, 10.0, 100.0)
 _MAX_ITERATIONS = 500
 
 
-def fit_linear(problem: Problem, whole: Matrix, choosing: Choosing | Choices) -> Fitted:
-    """Fit on the whole window with the L2 penalty that did best on the choose window.
+def choose_linear(problem: Problem, choosing: Choosing) -> Chosen:
+    """Take the L2 penalty that does best on the choose window.
 
     `penalty` of the recipe fixes it; it weighs half the squared coefficients against the summed loss.
     """
-    choose_margins = None
-    if isinstance(choosing, Choosing):
-        fixed = problem.params.get("penalty")
-        penalties = _PENALTIES if fixed is None else (float(fixed),)
-        trials = [(penalty, _margins(choosing.choose, *_fit(problem, choosing.fit, penalty))) for penalty in penalties]
-        penalty, choose_margins = min(trials, key=lambda trial: mean_loss(problem, trial[1], choosing.choose))
-    else:
-        penalty = choosing["penalty"]
+    fixed = problem.params.get("penalty")
+    penalties = _PENALTIES if fixed is None else (float(fixed),)
+    trials = [(penalty, _margins(choosing.choose, *_fit(problem, choosing.fit, penalty))) for penalty in penalties]
+    penalty, margins = min(trials, key=lambda trial: mean_loss(problem, trial[1], choosing.choose))
+    return Chosen({"penalty": penalty}, margins)
+
+
+def fit_linear(problem: Problem, whole: Matrix, choosing: Choosing | Choices) -> Fitted:
+    """Fit on the whole window."""
+    choices, choose_margins = choose_linear(problem, choosing) if isinstance(choosing, Choosing) else (choosing, None)
+    penalty = choices["penalty"]
     weights, bias = _fit(problem, whole, penalty)
     head = _Head(whole.layout, weights, bias)
     return Fitted(head.add_to, _margins(whole.first(PARITY_ROWS), weights, bias), {"penalty": penalty}, choose_margins)

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from nightloop.training.checkpoint import Progress, read_progress, save_arrays, write_progress
 from nightloop.training.distributed import Ranks, share
-from nightloop.training.net import NetShape, TabularNet, named_arrays
+from nightloop.training.net import TabularNet, named_arrays
+from nightloop.training.net_shape import NetShape
 from nightloop.training.optimizer import AdamW
 
 log = logging.getLogger("nightloop.training")
 
-_CHUNK = 65_536
+_CHUNK = 8_192
 _CELLS_PER_THREAD = 500_000
 
 
@@ -48,26 +49,30 @@ class Arrays:
 
 
 def train_stages(work: Path, spec: Mapping[str, Any], ranks: Ranks) -> None:
-    """Choose epochs on the cut window where the spec has one, then fit the whole window; rank 0 writes the model."""
+    """Choose epochs where the spec names none, then fit the whole window where it has one; rank 0 writes the model."""
     device = _device(spec, ranks)
     _limit_threads(spec)
     started = time.monotonic()
-    outcome: dict[str, Any] = {"epochs": spec.get("epochs")}
+    outcome: dict[str, Any] = {"epochs": spec["epochs"], "ranks": ranks.size, "device": str(device)}
     if outcome["epochs"] is None:
-        chosen = _Stage(work, spec, ranks, device, "choose", int(spec["max_epochs"]))
-        progress = chosen.run()
+        stage = _Stage(work, spec, ranks, device, "choose", int(spec["max_epochs"]))
+        progress = stage.run()
         outcome.update(epochs=progress.best_epoch, curve=progress.curve)
         if ranks.rank == 0:
-            np.save(work / "choose_margins.npy", chosen.margins(chosen.judge, chosen.judge.rows), allow_pickle=False)
-    stage = _Stage(work, spec, ranks, device, "whole", int(outcome["epochs"]))
-    progress = stage.run()
-    outcome.update(final_curve=progress.curve, ranks=ranks.size, device=str(device))
+            np.save(work / "choose_margins.npy", stage.margins(stage.judge, stage.judge.rows), allow_pickle=False)
+    if "whole" in spec["shapes"]:
+        stage = _Stage(work, spec, ranks, device, "whole", int(outcome["epochs"]))
+        outcome["final_curve"] = stage.run().curve
+        if ranks.rank == 0:
+            np.save(work / "margins.npy", stage.margins(stage.arrays, int(spec["parity_rows"])), allow_pickle=False)
+            save_arrays(work / "weights.npz", named_arrays(stage.net))
     outcome["seconds"] = time.monotonic() - started
     outcome["rows_per_second"] = stage.rows_per_second
+    outcome["step_ms"] = 1000.0 * stage.batch / stage.rows_per_second if stage.rows_per_second else 0.0
+    if device.type == "cuda":
+        outcome["gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
     (work / f"rank-{ranks.rank}.json").write_text(json.dumps({"digest": _digest(stage.net)}))
     if ranks.rank == 0:
-        np.save(work / "margins.npy", stage.margins(stage.arrays, int(spec["parity_rows"])), allow_pickle=False)
-        save_arrays(work / "weights.npz", named_arrays(stage.net))
         (work / "outcome.json").write_text(json.dumps(outcome))
 
 
@@ -83,7 +88,9 @@ class _Stage:
         self.arrays = Arrays(work, "fit" if self.is_choosing else "whole", device)
         self.judge = Arrays(work, "choose", device) if self.is_choosing else self.arrays
         torch.manual_seed(int(spec["seed"]))
-        self.net = TabularNet(_shape(spec["shapes"]["fit" if self.is_choosing else "whole"])).to(device)
+        window = "fit" if self.is_choosing else "whole"
+        bins = torch.from_numpy(np.load(work / f"{window}_bins.npy", allow_pickle=False))
+        self.net = TabularNet(_shape(spec["shapes"][window]), bins).to(device)
         self.parameters = dict(self.net.named_parameters())
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.batch = int(spec["batch_rows"])
@@ -113,7 +120,7 @@ class _Stage:
         """Return the network's margins [rows, outputs] of the first rows."""
         places = np.arange(min(rows, arrays.rows))
         with torch.no_grad():
-            parts = [self.net(arrays.take(chunk)[0]).cpu() for chunk in _chunks(places)]
+            parts = [self.net(arrays.take(chunk)[0]).mean(dim=1).cpu() for chunk in _chunks(places)]
         return torch.cat(parts).double().numpy()
 
     def _run_epoch(self, optimizer: Any, epoch: int, steps: int, decay: float) -> float:
@@ -128,7 +135,9 @@ class _Stage:
             masks = self._masks(len(rows), keep, generator)
             total = float(self.arrays.weights[rows].sum())
             features, targets, weights = self.arrays.take(share(self.ranks, rows))
-            losses = _losses(self.spec["task"], self.net(features, masks), targets)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                margins = self.net(features, masks).float()
+            losses = _member_losses(self.spec["task"], margins, targets, float(self.spec["focal_gamma"]))
             loss = (losses * weights).sum()
             optimizer.zero_grad()
             (loss * (self.ranks.size / total)).backward()  # type: ignore[no-untyped-call]
@@ -163,7 +172,7 @@ class _Stage:
         with torch.no_grad():
             for chunk in _chunks(share(self.ranks, np.arange(self.judge.rows))):
                 features, targets, weights = self.judge.take(chunk)
-                losses = _losses(self.spec["task"], self.net(features), targets)
+                losses = _losses(self.spec["task"], self.net(features).mean(dim=1), targets)
                 summed += torch.stack([(losses * weights).sum(), weights.sum()]).cpu().double()
         self._load(own)
         loss, weight = self.ranks.total(summed).tolist()
@@ -176,6 +185,19 @@ class _Stage:
 
     def _is_stale(self, progress: Progress) -> bool:
         return self.is_choosing and progress.epoch - progress.best_epoch >= int(self.spec["patience"])
+
+
+def _member_losses(task: str, margins: Tensor, targets: Tensor, focal_gamma: float) -> Tensor:
+    """Return the mean loss of the members, [B]: each learns on its own, from margins [B, members, outputs].
+
+    With a gamma above 0 it is the focal loss of Lin et al. 2017, "Focal Loss for Dense Object Detection": rows that are
+    told rightly with certainty weigh less.
+    """
+    rows, members, _ = margins.shape
+    losses = _losses(task, margins.flatten(0, 1), targets.repeat_interleave(members))
+    if focal_gamma > 0 and task != "regression":
+        losses = (1.0 - torch.exp(-losses)) ** focal_gamma * losses
+    return losses.view(rows, members).mean(dim=1)
 
 
 def _losses(task: str, margins: Tensor, targets: Tensor) -> Tensor:
@@ -203,7 +225,8 @@ def _device(spec: Mapping[str, Any], ranks: Ranks) -> torch.device:
 
 def _limit_threads(spec: Mapping[str, Any]) -> None:
     """Use more threads only for layers that repay them: idle ones spin, and slow a busy machine down tenfold."""
-    cells = int(spec["batch_rows"]) * int(spec["shapes"]["whole"]["width"])
+    shape = next(iter(spec["shapes"].values()))
+    cells = int(spec["batch_rows"]) * int(shape["members"]) * int(shape["width"])
     torch.set_num_threads(max(1, min(torch.get_num_threads(), cells // _CELLS_PER_THREAD)))
 
 

@@ -1,11 +1,72 @@
 """Recipes and how they are trained."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Value = int | float | str | bool
+Params = Mapping[str, Value]
 Family = Literal["tabular_net", "gradient_boosting", "linear"]
 Task = Literal["binary", "multiclass", "regression"]
+
+_PARAMS: Mapping[Family, frozenset[str]] = {
+    "tabular_net": frozenset(
+        [
+            "width",
+            "blocks",
+            "members",
+            "number_width",
+            "bins",
+            "dropout",
+            "learning_rate",
+            "weight_decay",
+            "batch_rows",
+            "epochs",
+            "patience",
+            "average_epochs",
+            "focal_gamma",
+        ]
+    ),
+    "gradient_boosting": frozenset(
+        ["learning_rate", "max_iterations", "max_leaf_nodes", "min_samples_leaf", "l2", "max_features"]
+    ),
+    "linear": frozenset({"penalty"}),
+}
+_COMMON_PARAMS = frozenset({"class_weight", "min_count", "target"})
+
+
+class SearchRange(BaseModel):
+    """Numbers that a search may try: whole ones where both ends are written without a point."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: int | float
+    high: int | float
+    log: bool = Field(default=False, description="try orders of magnitude evenly")
+
+    @model_validator(mode="after")
+    def _ends_in_order(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, found {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs low above 0, found {self.low}")
+        return self
+
+
+Space = Mapping[str, SearchRange | tuple[Value, ...]]
+
+
+class Tuning(BaseModel):
+    """A search for better parameters on the choose window, which the judging window never sees."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: int = Field(default=20, ge=2, description="at most so many; the first one is the recipe as it is written")
+    minutes: float = Field(default=15, gt=0, description="no trial begins after this long")
+    space: dict[str, SearchRange | tuple[Value, ...]] = Field(
+        default_factory=dict, description="parameter → its span or its values; default: the family's own space"
+    )
 
 
 class Recipe(BaseModel):
@@ -15,11 +76,21 @@ class Recipe(BaseModel):
 
     family: Family
     half_life_days: float | None = Field(default=None, gt=0, description="weight of a row halves per this age")
-    params: dict[str, int | float | str | bool] = Field(default_factory=dict, description="the family's parameters")
+    params: dict[str, Value] = Field(default_factory=dict, description="the family's parameters")
+    tuning: Tuning | None = Field(default=None, description="search for better ones first")
+
+    @model_validator(mode="after")
+    def _params_of_family(self) -> Self:
+        known = _PARAMS[self.family] | _COMMON_PARAMS
+        searched = () if self.tuning is None else self.tuning.space
+        if unknown := sorted({*self.params, *searched} - known):
+            raise ValueError(f"{self.family} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        return self
 
     @property
     def name(self) -> str:
-        return self.family if self.half_life_days is None else f"{self.family}-half-life-{self.half_life_days:g}d"
+        aged = "" if self.half_life_days is None else f"-half-life-{self.half_life_days:g}d"
+        return f"{self.family}{aged}{'' if self.tuning is None else '-tuned'}"
 
 
 class TrainingParams(BaseModel):

@@ -1,11 +1,11 @@
 """Which recipes a retraining fits, and as of when."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
-from nightloop.training.params import Recipe, TrainingParams
+from nightloop.training.params import Params, Recipe, TrainingParams
 
 CHAMPION = "champion"
 
@@ -24,6 +24,10 @@ class PlannedCandidate:
     @property
     def columns(self) -> tuple[str, ...]:
         return (*self.numeric, *self.categorical)
+
+    def settle(self, params: Params) -> Self:
+        """Return the recipe with these parameters, which need no search any more."""
+        return replace(self, recipe=self.recipe.model_copy(update={"params": dict(params), "tuning": None}))
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as the ledger keeps it, columns included; the feature version stands beside it there."""

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from nightloop.training.dataset import TrainingRows, prepare_rows
+from nightloop.training.params import Recipe
+from nightloop.training.plan import PlannedCandidate
 
 CUT = datetime(2025, 3, 1, tzinfo=UTC)
 NUMERIC, CATEGORICAL = ("income", "age", "distance"), ("place", "product")
@@ -43,3 +45,7 @@ def make_rows(task: str, rows: int = 3000, seed: int = 0, half_life_days: float 
     table = make_features(rows, seed)
     labelled = table.append_column("label", table.column(task))
     return prepare_rows(labelled, CUT, 0.2, half_life_days)
+
+
+def plan(recipe: Recipe) -> PlannedCandidate:
+    return PlannedCandidate(recipe.name, recipe, NUMERIC, CATEGORICAL, "v1")

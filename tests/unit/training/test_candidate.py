@@ -10,16 +10,16 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from nightloop.training.candidate import ArtifactMismatchError, Candidate, fit_candidate, run_model, verify_model
 from nightloop.training.params import Recipe, Task, TrainingParams
-from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows
+from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows, plan
 
 FAMILIES = ("linear", "gradient_boosting", "tabular_net")
-QUICK = {"tabular_net": {"epochs": 3, "width": 16, "learning_rate": 0.01}}
+QUICK = {"tabular_net": {"epochs": 3, "width": 16, "members": 4, "learning_rate": 0.01}}
 
 
 def fit(family: str, task: Task, work: Path, choices: dict[str, float] | None = None, **params: object) -> Candidate:
     recipe = Recipe(family=family, params={**QUICK.get(family, {}), **params})
     training = TrainingParams(window_days=60, judging_days=10, candidates=(recipe,), ranks=1)
-    return fit_candidate(make_rows(task), NUMERIC, CATEGORICAL, recipe, work, task, training, choices)
+    return fit_candidate(make_rows(task), plan(recipe), work, task, training, choices)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -71,6 +71,27 @@ def test_scores_of_the_choose_window_come_from_a_model_that_never_saw_it(tmp_pat
     assert found.choose_scores is not None
     assert len(found.choose_scores) == rows.choose.num_rows
     assert not np.allclose(found.choose_scores, run_model(found.model, rows.choose))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_balanced_classes_rank_as_well_and_tell_honest_probabilities(family: str, tmp_path: Path) -> None:
+    new = make_features(4000, seed=1)
+    labels, scores = new.column("binary").to_numpy(), {}
+    for name, params in {"plain": {}, "balanced": {"class_weight": "balanced"}}.items():
+        scores[name] = run_model(fit(family, "binary", tmp_path / name, **params).model, new)
+        assert abs(scores[name].mean() - labels.mean()) < 0.06  # without calibration: 0.15
+    assert not np.allclose(scores["plain"], scores["balanced"])
+    assert roc_auc_score(labels, scores["balanced"]) > roc_auc_score(labels, scores["plain"]) - 0.02
+
+
+def test_focal_loss_trains_another_net_that_is_calibrated(tmp_path: Path) -> None:
+    new = make_features(4000, seed=1)
+    plain, focal = (
+        run_model(fit("tabular_net", "binary", tmp_path / str(gamma), focal_gamma=gamma).model, new) for gamma in (0, 2)
+    )
+    labels = new.column("binary").to_numpy()
+    assert not np.allclose(plain, focal)
+    assert log_loss(labels, focal) < log_loss(labels, plain) + 0.01
 
 
 def test_a_wrong_artifact_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nightloop.training.candidate import run_model
@@ -34,6 +34,9 @@ def run_encoder(encoder: Encoder, table: pa.Table) -> np.ndarray:
     shown=st.lists(st.tuples(NUMBERS, TEXTS), min_size=1, max_size=30),
     is_scaled=st.booleans(),
 )
+@example(fitted=[(0.0, None), (0.0078125, None)], shown=[(1.3e36, None)], is_scaled=True)
+@example(fitted=[(-3e38, None)], shown=[(3e38, None)], is_scaled=True)
+@example(fitted=[(-3e38, None), (-2e38, None)], shown=[(3e38, None)], is_scaled=True)
 def test_onnx_encodes_as_numpy(
     fitted: list[tuple[float | None, str | None]], shown: list[tuple[float | None, str | None]], is_scaled: bool
 ) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -18,16 +19,16 @@ import pytest
 from nightloop.training.candidate import Candidate, fit_candidate
 from nightloop.training.launch import TrainingError, run_ranks
 from nightloop.training.params import Recipe, TrainingParams
-from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_rows
+from tests.unit.training.conftest import make_rows, plan
 
 pytestmark = pytest.mark.slow
 
 
 def fit(work: Path, ranks: int, rows: int = 1500, **params: object) -> Candidate:
-    recipe = Recipe(family="tabular_net", params={"epochs": 4, "width": 16, "dropout": 0.2, **params})
+    recipe = Recipe(family="tabular_net", params={"epochs": 4, "width": 16, "members": 4, "dropout": 0.2, **params})
     training = TrainingParams(window_days=60, judging_days=10, candidates=(recipe,), ranks=ranks, budget_minutes=2)
     table = make_rows("binary", rows, half_life_days=30)
-    return fit_candidate(table, NUMERIC, CATEGORICAL, recipe, work, "binary", training)
+    return fit_candidate(table, plan(recipe), work, "binary", training)
 
 
 def digests(work: Path) -> list[str]:
@@ -44,14 +45,27 @@ def children() -> list[psutil.Process]:
     return found
 
 
-def test_one_rank_and_two_train_alike(tmp_path: Path) -> None:
-    one, two = fit(tmp_path / "one", 1), fit(tmp_path / "two", 2)
-    assert two.facts["ranks"] == 2
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    """The same training on one rank."""
+    return fit(tmp_path_factory.mktemp("alone"), 1)
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_many_ranks_train_as_one_does(alone: Candidate, ranks: int, tmp_path: Path) -> None:
+    many = fit(tmp_path, ranks)
+    assert many.facts["ranks"] == ranks
     for curve in ("curve", "final_curve"):
-        np.testing.assert_allclose(one.facts[curve], two.facts[curve], atol=1e-4)
-    replicas = digests(tmp_path / "two")
-    assert len(replicas) == 2
+        np.testing.assert_allclose(alone.facts[curve], many.facts[curve], atol=1e-4)
+    assert many.speed["rows_per_second"] > 0 < many.speed["step_ms"]
+    replicas = digests(tmp_path)
+    assert len(replicas) == ranks
     assert len(set(replicas)) == 1
+
+
+def test_fewer_rows_than_ranks_train_all_the_same(tmp_path: Path) -> None:
+    few, one = fit(tmp_path / "four", 4, rows=6), fit(tmp_path / "one", 1, rows=6)
+    np.testing.assert_allclose(one.facts["curve"], few.facts["curve"], atol=1e-4)
 
 
 def test_a_training_resumes_at_its_last_epoch(tmp_path: Path) -> None:
@@ -81,13 +95,36 @@ def test_a_diverging_loss_stops_every_rank_with_advice(tmp_path: Path) -> None:
 
 
 def test_a_killed_rank_fails_the_training_at_once(tmp_path: Path) -> None:
-    killer = subprocess.Popen([sys.executable, "-c", KILL_A_RANK, str(os.getpid())])
+    killer = subprocess.Popen([sys.executable, "-c", KILL_A_RANK, str(os.getpid()), "8"])
     started = time.monotonic()
     with pytest.raises(TrainingError, match="killed"):
         fit(tmp_path, 2, rows=20_000, epochs=400, patience=400)
     assert killer.wait() == 0
     assert time.monotonic() - started < 90
     assert not children()
+
+
+@pytest.mark.timeout(1200)
+def test_twenty_kills_change_nothing_of_a_training(tmp_path: Path) -> None:
+    options = {"rows": 6_000, "epochs": 12, "patience": 12, "batch_rows": 64}
+    undisturbed = fit(tmp_path / "undisturbed", 2, **options)
+    draw, kills = random.Random(11), 0
+    while kills < 20:
+        work = tmp_path / "killed"
+        shutil.rmtree(work, ignore_errors=True)
+        found = None
+        while found is None:
+            killer = subprocess.Popen([sys.executable, "-c", KILL_A_RANK, str(os.getpid()), str(draw.uniform(3, 9))])
+            try:
+                found = fit(work, 2, **options)
+            except TrainingError:
+                kills += 1
+            finally:
+                killer.kill()
+                killer.wait()
+        np.testing.assert_allclose(found.facts["final_curve"], undisturbed.facts["final_curve"], atol=1e-6)
+        assert found.model == undisturbed.model
+        assert not children()
 
 
 def test_a_training_over_its_time_is_stopped_whole(tmp_path: Path) -> None:
@@ -125,7 +162,7 @@ KILL_A_RANK = textwrap.dedent("""
     import sys, time, psutil
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        time.sleep(1)
+        time.sleep(0.05)
         ranks = []
         for one in psutil.Process(int(sys.argv[1])).children(recursive=True):
             try:
@@ -133,7 +170,7 @@ KILL_A_RANK = textwrap.dedent("""
                     ranks.append(one)
             except psutil.Error:
                 pass
-        if len(ranks) == 2 and min(time.time() - one.create_time() for one in ranks) > 8:
+        if len(ranks) == 2 and min(time.time() - one.create_time() for one in ranks) > float(sys.argv[2]):
             ranks[1].kill()
             sys.exit(0)
     sys.exit(1)

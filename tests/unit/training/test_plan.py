@@ -26,7 +26,7 @@ def test_a_champion_among_the_candidates_is_fitted_once() -> None:
 @pytest.mark.parametrize(
     ("update", "version"),
     [
-        pytest.param({"family": "tabular_net"}, "v1", id="family"),
+        pytest.param({"family": "tabular_net", "params": {}}, "v1", id="family"),
         pytest.param({"params": {"l2": 4.0}}, "v1", id="parameters"),
         pytest.param({"half_life_days": 9.0}, "v1", id="half-life"),
         pytest.param({"numeric": ["x", "y"]}, "v1", id="features"),
