@@ -1,12 +1,11 @@
 """Paired bootstrap: how sure a difference between two models on the same rows is.
 
 Entities are resampled with replacement within each cohort, so rows of one entity stay together and the mix of cohorts
-stays as it was (a stratified cluster bootstrap: Davison and Hinkley 1997, section 3.8).
+stays as it was (a stratified cluster bootstrap: Davison and Hinkley 1997, "Bootstrap Methods and their Application").
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,30 +21,46 @@ _POWER = 0.8
 
 @dataclass(frozen=True)
 class GainEstimate:
-    """The gain of one model over another: its value, its one-sided lower bound, and the smallest gain it could see.
+    """The gain of one model over another, its bounds at the asked chance of error, and the smallest gain it could see.
 
-    `detectable` is the gain that the same rows would show, at this confidence, in 80 of 100 cases.
+    Each bound is one-sided: the true gain lies beyond it with the chance `error` that the estimate was asked for.
+    `detectable` is the gain that the same rows would show, at that chance, in 80 of 100 cases.
     """
 
     value: float
     lower: float
+    upper: float
     detectable: float
 
 
 @dataclass(frozen=True)
 class JudgedRows:
-    """Labelled rows whose outcomes matured in the judging window: label, cohort, entity, and protected attributes."""
+    """Labelled rows whose outcomes matured in the judging window: label, cohort, entity, and groups by attribute.
+
+    `protected` attributes are for fairness, `slices` for the groups that may not become worse.
+    """
 
     labels: Floats
     cohorts: Keys
     entities: Keys
     protected: Mapping[str, Keys] = field(default_factory=dict)
+    slices: Mapping[str, Keys] = field(default_factory=dict)
+
+    def take(self, mask: NDArray[np.bool_]) -> "JudgedRows":
+        """Return some of the rows, without their groups."""
+        return JudgedRows(self.labels[mask], self.cohorts[mask], self.entities[mask])
 
 
 def estimate_gain(
-    rows: JudgedRows, scores: Floats, over: Floats, params: PromotionParams, seed: int = 0
+    rows: JudgedRows, scores: Floats, over: Floats, params: PromotionParams, error: float, seed: int = 0
 ) -> GainEstimate:
-    """Estimate the gain of `scores` over `over`, in the metric of promotion, on the same rows."""
+    """Estimate the gain of `scores` over `over`, in the metric of promotion, on the same rows.
+
+    The bounds are the value and so many bootstrap standard errors, by Student's t for the number of resamples: the
+    quantiles of a small chance of error lie beyond what some hundred resamples show.
+    """
+    from scipy.stats import t as student
+
     metric, labels = params.metric, rows.labels
     sign = 1.0 if IS_HIGHER_BETTER[metric] else -1.0
 
@@ -58,10 +73,10 @@ def estimate_gain(
     drawn = np.concatenate([difference(weights) for weights in resampled])
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size <= 1:
-        return GainEstimate(value, float("-inf"), float("inf"))
-    normal = NormalDist()
-    detectable = (normal.inv_cdf(params.confidence) + normal.inv_cdf(_POWER)) * float(drawn.std(ddof=1))
-    return GainEstimate(value, float(np.quantile(drawn, 1.0 - params.confidence)), detectable)
+        return GainEstimate(value, float("-inf"), float("inf"), float("inf"))
+    deviation = float(drawn.std(ddof=1))
+    reach, power = (float(student.ppf(chance, drawn.size - 1)) * deviation for chance in (1.0 - error, _POWER))
+    return GainEstimate(value, value - reach, value + reach, reach + power)
 
 
 def draw_weights(cohorts: Keys, entities: Keys, resamples: int, seed: int) -> Iterator[Floats]:

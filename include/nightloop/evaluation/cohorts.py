@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nightloop.evaluation.metrics import METRICS_OF_TASK, compute_metric
-from nightloop.evaluation.params import Metric
+from nightloop.evaluation.metrics import compute_metric
+from nightloop.evaluation.params import METRICS_OF_TASK, Metric
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,24 @@
 """The gate: may a recipe score? It judges twins that were fitted as of the opening of the judging window."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nightloop.evaluation.bootstrap import GainEstimate, JudgedRows, estimate_gain
-from nightloop.evaluation.metrics import IS_HIGHER_BETTER, Floats, compute_metric, find_baseline, gain
-from nightloop.evaluation.params import PromotionParams
+from nightloop.evaluation.checks import Contender, check, check_model, check_slices
+from nightloop.evaluation.error_budget import spend_error
+from nightloop.evaluation.metrics import (
+    Floats,
+    compute_metric,
+    find_baseline,
+    gain,
+    score_without_features,
+)
+from nightloop.evaluation.params import METRICS_OF_TASK, PromotionParams
 from nightloop.verdict import Check, Verdict
 
-_LEAST_GROUP_ROWS = 50
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One recipe: its metric on the choose window, and its twin's scores of the judged rows.
-
-    `is_champion` says that it is the champion's own recipe: family, parameters, features and their version.
-    """
-
-    name: str
-    chosen: float
-    scores: Floats
-    is_champion: bool = False
+_KINDS = {"first": "the first model", "change": "a change", "refresh": "a refresh"}
 
 
 @dataclass(frozen=True)
@@ -45,162 +40,151 @@ def judge_gate(
     opponent: Opponent,
     params: PromotionParams,
     threshold: float = 0.5,
+    earlier_gates: int = 0,
 ) -> Verdict:
     """Answer `promote`, `keep` or `not_enough_evidence`; facts name the `winner` and the `kind` of the promotion.
 
     The choose window cuts the contenders to one; a tie there goes to the champion's recipe. A change of recipe needs
-    superiority over the champion's twin; where it has none, the champion's own recipe is looked at as a refresh, which
-    needs non-inferiority; a first model needs to beat the baseline. All need the floors and the fairness limits.
+    superiority over the champion's twin, at what is left of the year's error rate after `earlier_gates`; where it has
+    none, the champion's own recipe is looked at as a refresh, which needs non-inferiority; a first model needs to be
+    better than none. All must beat a model without features and pass every limit of `params`.
     """
-    champion = next((one for one in contenders if one.is_champion), None)
-    winner = _choose(contenders, params)
-    reference = _scores_without_features(rows, opponent) if champion is None else champion.scores
-    evidence = _check_evidence(rows, params)
-    if any(check.is_failed for check in evidence):
-        seen = estimate_gain(rows, winner.scores, reference, params)
-        lacking = "; ".join(
-            f"{check.name} {check.figure:.0f} of {check.limit:.0f}" for check in evidence if check.is_failed
-        )
-        reason = f"{lacking}; the smallest gain in {params.metric} that could have been seen is {seen.detectable:.4g}"
-        facts = {"winner": winner.name, "detectable_gain": f"{seen.detectable:.6g}"}
-        return Verdict(subject, "not_enough_evidence", reason, tuple(evidence), facts=facts)
-    if champion is None:
-        return _conclude(subject, "first", winner, evidence, _beats_baseline(winner, rows, opponent, params, threshold))
-    if winner.is_champion:
-        return _conclude(subject, "refresh", winner, evidence, _refreshes(winner, rows, opponent, params, threshold))
-    change = _changes(winner, champion, rows, params, threshold)
-    if not any(check.is_failed for check in change.checks):
-        return _conclude(subject, "change", winner, evidence, change)
-    refresh = _refreshes(champion, rows, opponent, params, threshold)
-    told = [Check(f"{winner.name}: {one.name}", "warn" if one.is_failed else "pass", one.figure, one.limit, one.detail)
-            for one in change.checks]  # fmt: skip
-    verdict = _conclude(subject, "refresh", champion, [*evidence, *told], refresh)
-    return Verdict(
-        subject, verdict.answer, f"{_why(winner, change)}; {verdict.reason}", verdict.checks, facts=verdict.facts
-    )
+    return _Gate(subject, rows, opponent, params, threshold, earlier_gates).judge(contenders)
 
 
 @dataclass(frozen=True)
 class _Case:
     """The checks of one possible promotion, and the gain it rests on."""
 
+    kind: str
+    one: Contender
     checks: Sequence[Check]
     estimate: GainEstimate
     value: float
 
+    @property
+    def is_refused(self) -> bool:
+        return any(check.is_failed for check in self.checks)
 
-def _choose(contenders: Sequence[Contender], params: PromotionParams) -> Contender:
-    def rank(one: Contender) -> tuple[float, bool]:
-        value = gain(params.metric, one.chosen, 0.0)
+    @property
+    def reason(self) -> str:
+        if not self.is_refused:
+            return f"{self.one.name} may score as {_KINDS[self.kind]}"
+        failed = (f"{line.name} {line.figure:.4g}, limit {line.limit:.4g}" for line in self.checks if line.is_failed)
+        return f"{self.one.name} is refused: {'; '.join(failed)}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {
+            "winner": self.one.name,
+            "kind": self.kind,
+            "value": f"{self.value:.6g}",
+            "gain": f"{self.estimate.value:.6g}",
+            "gain_lower": f"{self.estimate.lower:.6g}",
+            "detectable_gain": f"{self.estimate.detectable:.6g}",
+        }
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """One sitting of the gate: rows, opponent and limits are the same for every contender."""
+
+    subject: str
+    rows: JudgedRows
+    opponent: Opponent
+    params: PromotionParams
+    threshold: float
+    earlier_gates: int
+
+    def judge(self, contenders: Sequence[Contender]) -> Verdict:
+        champion = next((one for one in contenders if one.is_champion), None)
+        winner = max(contenders, key=self._rank)
+        evidence = tuple(self._check_evidence())
+        if any(line.is_failed for line in evidence):
+            return self._lacks_evidence(winner, champion, evidence)
+        if champion is None:
+            return self._conclude(self._first(winner), evidence)
+        if winner.is_champion:
+            return self._conclude(self._refresh(winner), evidence)
+        change = self._change(winner, champion)
+        if not change.is_refused:
+            return self._conclude(change, evidence)
+        told = tuple(
+            replace(line, name=f"{winner.name}: {line.name}", outcome="warn" if line.is_failed else line.outcome)
+            for line in change.checks
+        )
+        verdict = self._conclude(self._refresh(champion), (*evidence, *told))
+        return replace(verdict, reason=f"{change.reason}; {verdict.reason}")
+
+    def _rank(self, one: Contender) -> tuple[float, bool]:
+        value = gain(self.params.metric, one.chosen, 0.0)
         return (value if np.isfinite(value) else -np.inf, one.is_champion)
 
-    return max(contenders, key=rank)
+    def _check_evidence(self) -> Iterator[Check]:
+        rows, least = len(self.rows.labels), self.params.min_rows
+        yield check("judged rows", rows, least, holds=rows >= least)
+        if self.params.metric not in METRICS_OF_TASK["regression"]:
+            positives, least = int((self.rows.labels > 0).sum()), self.params.min_positives
+            yield check("judged positives", positives, least, holds=positives >= least)
 
+    def _lacks_evidence(self, winner: Contender, champion: Contender | None, evidence: tuple[Check, ...]) -> Verdict:
+        reference, metric = self._without_features if champion is None else champion.scores, self.params.metric
+        seen = estimate_gain(self.rows, winner.scores, reference, self.params, self._error)
+        lacking = "; ".join(f"{line.name} {line.figure:.0f} of {line.limit:.0f}" for line in evidence if line.is_failed)
+        reason = f"{lacking}; the smallest gain in {metric} that could have been seen is {seen.detectable:.4g}"
+        facts = {"winner": winner.name, "detectable_gain": f"{seen.detectable:.6g}"}
+        return Verdict(self.subject, "not_enough_evidence", reason, evidence, facts=facts)
 
-def _check_evidence(rows: JudgedRows, params: PromotionParams) -> list[Check]:
-    count = len(rows.labels)
-    checks = [_at_least("judged rows", count, params.min_rows)]
-    if params.metric in ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy"):
-        checks.append(_at_least("judged positives", int((rows.labels > 0).sum()), params.min_positives))
-    return checks
+    def _first(self, winner: Contender) -> _Case:
+        return self._case("first", winner, None, None, ())
 
-
-def _beats_baseline(
-    winner: Contender, rows: JudgedRows, opponent: Opponent, params: PromotionParams, threshold: float
-) -> _Case:
-    estimate = estimate_gain(rows, winner.scores, _scores_without_features(rows, opponent), params)
-    value = find_baseline(params.metric, rows.labels, opponent.baseline)
-    detail = f"lower bound of the gain over a model without features ({params.metric} {value:.4g})"
-    better = _check("beats baseline", estimate.lower > 0, estimate.lower, 0.0, detail)
-    return _case([better], winner, rows, estimate, params, threshold)
-
-
-def _changes(
-    winner: Contender, champion: Contender, rows: JudgedRows, params: PromotionParams, threshold: float
-) -> _Case:
-    estimate = estimate_gain(rows, winner.scores, champion.scores, params)
-    detail = f"lower bound of the gain over the champion's recipe, gain {estimate.value:.4g}"
-    superior = _check(
-        "superiority", estimate.lower > params.change_margin, estimate.lower, params.change_margin, detail
-    )
-    return _case([superior], winner, rows, estimate, params, threshold)
-
-
-def _refreshes(
-    champion: Contender, rows: JudgedRows, opponent: Opponent, params: PromotionParams, threshold: float
-) -> _Case:
-    over = champion.scores if opponent.serving is None else opponent.serving
-    estimate = estimate_gain(rows, champion.scores, over, params)
-    against = "itself: the champion knows outcomes of this window" if opponent.serving is None else "the champion"
-    detail = f"lower bound of the gain over {against}, gain {estimate.value:.4g}"
-    holds = estimate.lower >= -params.refresh_margin
-    level = _check("non-inferiority", holds, estimate.lower, -params.refresh_margin, detail)
-    return _case([level], champion, rows, estimate, params, threshold)
-
-
-def _case(
-    checks: Sequence[Check],
-    one: Contender,
-    rows: JudgedRows,
-    estimate: GainEstimate,
-    params: PromotionParams,
-    threshold: float,
-) -> _Case:
-    value = compute_metric(params.metric, rows.labels, one.scores, threshold)
-    floors = [_check_floor(metric, floor, one, rows, threshold) for metric, floor in params.floors.items()]
-    fairness = [_check_fairness(name, least, one, rows, threshold) for name, least in params.fairness.items()]
-    return _Case([*checks, *floors, *fairness], estimate, value)
-
-
-def _check_floor(metric: str, floor: float, one: Contender, rows: JudgedRows, threshold: float) -> Check:
-    value = compute_metric(metric, rows.labels, one.scores, threshold)  # type: ignore[arg-type]
-    holds = value >= floor if IS_HIGHER_BETTER[metric] else value <= floor
-    return _check(f"floor {metric}", holds, value, floor, "on the judged rows")
-
-
-def _check_fairness(attribute: str, least: float, one: Contender, rows: JudgedRows, threshold: float) -> Check:
-    """Disparate impact: least rate of selection (score ≥ threshold) of a group over the greatest, as in Fairlearn."""
-    values = rows.protected[attribute]
-    groups = [
-        value for value, count in zip(*np.unique(values, return_counts=True), strict=True) if count >= _LEAST_GROUP_ROWS
-    ]
-    rates = {str(group): float((one.scores[values == group] >= threshold).mean()) for group in groups}
-    if len(rates) <= 1 or max(rates.values()) == 0:
-        return Check(
-            f"fairness {attribute}", "warn", None, least, "fewer than two groups of 50 rows, or nobody selected"
+    def _change(self, winner: Contender, champion: Contender) -> _Case:
+        error, margin = spend_error(self.params, self.earlier_gates), self.params.change_margin
+        estimate = estimate_gain(self.rows, winner.scores, champion.scores, self.params, error)
+        detail = (
+            f"gain {estimate.value:.4g} over the champion's recipe, lower bound at a chance of error of {error:.2g}"
         )
-    ratio = min(rates.values()) / max(rates.values())
-    told = ", ".join(f"{group} {rate:.3f}" for group, rate in sorted(rates.items()))
-    return _check(f"fairness {attribute}", ratio >= least, ratio, least, f"selection rates: {told}")
+        line = check("superiority", estimate.lower, margin, holds=estimate.lower > margin, detail=detail)
+        slices = check_slices(winner, champion.scores, self.rows, self.params, self._error)
+        return self._case("change", winner, self._serving(champion), estimate, (line, *slices))
 
+    def _refresh(self, champion: Contender) -> _Case:
+        over, margin = self._serving(champion), self.params.refresh_margin
+        estimate = estimate_gain(self.rows, champion.scores, over, self.params, self._error)
+        knows = self.opponent.serving is None
+        against = "itself: the champion knows outcomes of this window" if knows else "the champion"
+        detail = f"gain {estimate.value:.4g} over {against}, lower bound"
+        line = check("non-inferiority", estimate.lower, -margin, holds=estimate.lower >= -margin, detail=detail)
+        slices = check_slices(champion, over, self.rows, self.params, self._error)
+        return self._case("refresh", champion, over, estimate, (line, *slices))
 
-def _conclude(subject: str, kind: str, one: Contender, evidence: Sequence[Check], case: _Case) -> Verdict:
-    is_refused = any(check.is_failed for check in case.checks)
-    reason = _why(one, case) if is_refused else f"{one.name} may score as a {kind}"
-    facts = {
-        "winner": one.name,
-        "kind": kind,
-        "value": f"{case.value:.6g}",
-        "gain": f"{case.estimate.value:.6g}",
-        "gain_lower": f"{case.estimate.lower:.6g}",
-        "detectable_gain": f"{case.estimate.detectable:.6g}",
-    }
-    return Verdict(subject, "keep" if is_refused else "promote", reason, (*evidence, *case.checks), facts=facts)
+    def _serving(self, champion: Contender) -> Floats:
+        """Return the scores of the model that goes on scoring if nothing is promoted, or those of its twin."""
+        return champion.scores if self.opponent.serving is None else self.opponent.serving
 
+    def _case(
+        self, kind: str, one: Contender, over: Floats | None, estimate: GainEstimate | None, lines: tuple[Check, ...]
+    ) -> _Case:
+        """Add what every champion must show; without an estimate the case rests on the gain over no features."""
+        over_nothing = estimate_gain(self.rows, one.scores, self._without_features, self.params, self._error)
+        value = compute_metric(self.params.metric, self.rows.labels, one.scores, self.threshold)
+        common = check_model(one, over, self.rows, self._without_features, self.params, self.threshold)
+        checks = (*lines, self._beats_baseline(over_nothing), *common)
+        return _Case(kind, one, checks, estimate or over_nothing, value)
 
-def _why(one: Contender, case: _Case) -> str:
-    failed = (f"{check.name} {check.figure:.4g}, limit {check.limit:.4g}" for check in case.checks if check.is_failed)
-    return f"{one.name} is refused: {'; '.join(failed)}"
+    def _beats_baseline(self, estimate: GainEstimate) -> Check:
+        value = find_baseline(self.params.metric, self.rows.labels, self.opponent.baseline)
+        detail = f"lower bound of the gain over a model without features ({self.params.metric} {value:.4g})"
+        return check("beats baseline", estimate.lower, 0.0, holds=estimate.lower > 0, detail=detail)
 
+    def _conclude(self, case: _Case, evidence: tuple[Check, ...]) -> Verdict:
+        answer = "keep" if case.is_refused else "promote"
+        return Verdict(self.subject, answer, case.reason, (*evidence, *case.checks), facts=case.facts)
 
-def _scores_without_features(rows: JudgedRows, opponent: Opponent) -> Floats:
-    told = np.tile(np.asarray(opponent.baseline, np.float64), (len(rows.labels), 1))
-    return told[:, 0] if told.shape[1] == 1 else told
+    @property
+    def _error(self) -> float:
+        return 1.0 - self.params.confidence
 
-
-def _at_least(name: str, found: int, limit: int) -> Check:
-    return _check(name, found >= limit, found, limit, "")
-
-
-def _check(name: str, holds: bool, figure: float, limit: float, detail: str) -> Check:
-    return Check(name, "pass" if holds else "fail", float(figure), float(limit), detail)
+    @property
+    def _without_features(self) -> Floats:
+        return score_without_features(len(self.rows.labels), self.opponent.baseline)

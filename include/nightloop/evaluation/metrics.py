@@ -26,12 +26,6 @@ IS_HIGHER_BETTER: Mapping[str, bool] = {
     "mae": False,
 }
 
-METRICS_OF_TASK: Mapping[str, tuple[Metric, ...]] = {
-    "binary": ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy"),
-    "multiclass": ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy"),
-    "regression": ("rmse", "mae"),
-}
-
 
 def compute_metric(metric: Metric, labels: Floats, scores: Floats, threshold: float = 0.5) -> float:
     """Return one metric; NaN where it is not defined, such as a ranking of one class.
@@ -58,6 +52,11 @@ def compute_weighted(metric: Metric, labels: Floats, scores: Floats, weights: Fl
     return np.sqrt(means) if metric == "rmse" else np.asarray(means)
 
 
+def row_losses(labels: Floats, scores: Floats, task: str) -> Floats:
+    """Return what each row costs, [N]: log loss of a class, absolute error of a value."""
+    return (_absolute if task == "regression" else _log_loss)(labels, scores, 0.0)
+
+
 def gain(metric: Metric, value: float, over: float) -> float:
     """Return by how much a value is better than another, in the metric's units; above zero is better."""
     return value - over if IS_HIGHER_BETTER[metric] else over - value
@@ -65,8 +64,12 @@ def gain(metric: Metric, value: float, over: float) -> float:
 
 def find_baseline(metric: Metric, labels: Floats, baseline: tuple[float, ...]) -> float:
     """Return the metric of a model without features: it says the same for every row."""
-    constant = np.full(len(labels), baseline[0]) if len(baseline) == 1 else np.tile(baseline, (len(labels), 1))
-    return compute_metric(metric, labels, constant)
+    return compute_metric(metric, labels, score_without_features(len(labels), baseline))
+
+
+def score_without_features(rows: int, baseline: tuple[float, ...]) -> Floats:
+    """Return the scores of a model without features: [rows], or [rows, classes] for shares of many classes."""
+    return np.full(rows, baseline[0]) if len(baseline) == 1 else np.tile(np.asarray(baseline), (rows, 1))
 
 
 def _grouped(labels: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:

@@ -23,7 +23,7 @@ def estimate(metric: str, rows: int, seed: int, resamples: int = 200) -> GainEst
     first, second = labels + random.normal(0, 1, rows), labels + random.normal(0, 1, rows)
     judged = JudgedRows(labels, np.zeros(rows), np.arange(rows))
     params = PromotionParams(metric=metric, refresh_margin=0.0, resamples=resamples)
-    return estimate_gain(judged, first, second, params, seed)
+    return estimate_gain(judged, first, second, params, error=0.05, seed=seed)
 
 
 def test_equal_models_seem_different_as_seldom_as_stated() -> None:

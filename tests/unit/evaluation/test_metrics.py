@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from nightloop.evaluation.metrics import METRICS_OF_TASK, compute_metric, compute_weighted, find_baseline
+from nightloop.evaluation.metrics import compute_metric, compute_weighted, find_baseline
+from nightloop.evaluation.params import METRICS_OF_TASK
 
 RANDOM = np.random.default_rng(0)
 LABELS = (RANDOM.random(500) < 0.3).astype(float)
