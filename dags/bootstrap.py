@@ -24,7 +24,7 @@ from nightloop.source import Source
 from nightloop.use_case import UseCase
 from nightloop_airflow.forms import day_param, variant_param
 from nightloop_airflow.parsing import describe_dag, title_of, use_cases_of
-from nightloop_airflow.tasks import default_args, source_job, training_chain, use_case_job
+from nightloop_airflow.tasks import approval_time, default_args, source_job, training_chain, use_case_job
 
 JOB_TIMEOUT = timedelta(hours=12)
 
@@ -40,7 +40,7 @@ def build_bootstrap_dag(use_case: UseCase, sources: Mapping[str, Source]) -> DAG
         schedule=None,
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=48),
+        dagrun_timeout=timedelta(hours=48) + approval_time(use_case),
         default_args=default_args(use_case.owner, JOB_TIMEOUT),
         params={"first": first, "last": last, "variant": variant_param()},
         tags={"nightloop", "bootstrap"},

@@ -12,6 +12,7 @@
 
 **When it fails**
 
+- *`wait_for_earlier_nights`*: the night before in this backfill failed. Clear it and every night that it held back.
 - *`wait_for_sources`*: its message names the sources that did not close. Mend their DAGs, then clear this task.
 - *`prove_asof`*: stored features are not what their past gives. Find out who changed them, or the clean rows below.
 - *exit code 65*: the folder or the data is wrong; the last lines of the log say what was expected and found.
@@ -69,6 +70,7 @@ def build_nightly_dag(use_case: UseCase, sources: Mapping[str, Source]) -> DAG:
         )
         ordered = EarlierNightsSensor(
             task_id="wait_for_earlier_nights",
+            schedule=use_case.schedule,
             poke_interval=_ORDER_POLL_SECONDS,
             timeout=deadline,
             doc_md=EarlierNightsSensor.__doc__,

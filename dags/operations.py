@@ -61,41 +61,24 @@ means that nobody knows the person and nothing was changed; 75 that a run under 
 """
 
 
-def operation(
-    name: str,
-    title: str,
-    description: str,
-    doc: str,
-    *,
-    hours: int,
-    job_timeout: timedelta = JOB_TIMEOUT,
-    schedule: CronTriggerTimetable | None = None,
-    **more: Any,
-) -> DAG:
-    """Return an empty DAG of this family; without a schedule people start it. `more` are other parameters of a DAG."""
-    return DAG(
-        f"operations_{name}",
-        dag_display_name=f"Operations: {title}",
-        description=description,
-        doc_md=doc,
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=timedelta(hours=hours),
-        default_args=default_args(OWNER, job_timeout),
-        tags={"nightloop", "operations"},
-        schedule=schedule,
-        **more,
-    )
+def in_common(doc: str, *, hours: int, job_timeout: timedelta = JOB_TIMEOUT) -> dict[str, Any]:
+    """Return what the DAGs of this family have in common; a run takes so many hours at most."""
+    return {
+        "doc_md": doc,
+        "catchup": False,
+        "max_active_runs": 1,
+        "dagrun_timeout": timedelta(hours=hours),
+        "default_args": default_args(OWNER, job_timeout),
+        "tags": {"nightloop", "operations"},
+    }
 
 
 def build_lake_upkeep_dag() -> DAG:
-    with operation(
-        "lake_upkeep",
-        "lake upkeep",
-        "Compacts the lake's files every week",
-        UPKEEP_DOC,
-        hours=12,
-        job_timeout=LONG_JOB_TIMEOUT,
+    with DAG(
+        "operations_lake_upkeep",
+        dag_display_name="Operations: lake upkeep",
+        description="Compacts the lake's files every week",
+        **in_common(UPKEEP_DOC, hours=12, job_timeout=LONG_JOB_TIMEOUT),
         schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
         start_date=datetime(2025, 1, 1, tzinfo=UTC),
     ) as dag:
@@ -106,12 +89,12 @@ def build_lake_upkeep_dag() -> DAG:
 def build_rollback_dag(schedules: dict[str, str]) -> DAG:
     """Return the DAG that rolls any of the use cases (name → cron) back."""
     names = sorted(schedules)
-    with operation(
-        "rollback_champion",
-        "roll back a champion",
-        "Makes an earlier model version champion again",
-        ROLLBACK_DOC,
-        hours=1,
+    with DAG(
+        "operations_rollback_champion",
+        dag_display_name="Operations: roll back a champion",
+        description="Makes an earlier model version champion again",
+        **in_common(ROLLBACK_DOC, hours=1),
+        schedule=None,
         params={
             "use_case": Param(names[0], type="string", enum=names, title="Use case"),
             "to_version": Param(
@@ -143,13 +126,12 @@ def build_rollback_dag(schedules: dict[str, str]) -> DAG:
 
 def build_erasure_dag(sources: Sequence[str]) -> DAG:
     """Return the DAG that erases people whom one of the sources knows."""
-    with operation(
-        "erase_subjects",
-        "erase subjects",
-        "Erases people from every store and leaves a certificate",
-        ERASURE_DOC,
-        hours=12,
-        job_timeout=LONG_JOB_TIMEOUT,
+    with DAG(
+        "operations_erase_subjects",
+        dag_display_name="Operations: erase subjects",
+        description="Erases people from every store and leaves a certificate",
+        **in_common(ERASURE_DOC, hours=12, job_timeout=LONG_JOB_TIMEOUT),
+        schedule=None,
         params={
             "request": Param(
                 type="string",
@@ -189,12 +171,12 @@ def build_erasure_dag(sources: Sequence[str]) -> DAG:
 def build_readmit_dag(schedules: dict[str, str]) -> DAG:
     """Return the DAG that takes up quarantined rows of any of the sources (name → cron) again."""
     names = sorted(schedules)
-    with operation(
-        "readmit_rows",
-        "readmit quarantined rows",
-        "Takes quarantined rows up again after a fix",
-        READMIT_DOC,
-        hours=6,
+    with DAG(
+        "operations_readmit_rows",
+        dag_display_name="Operations: readmit quarantined rows",
+        description="Takes quarantined rows up again after a fix",
+        **in_common(READMIT_DOC, hours=6),
+        schedule=None,
         params={
             "source": Param(names[0], type="string", enum=names, title="Source"),
             "rule": text_param(

@@ -9,7 +9,8 @@ Started by an open request of the nightly DAG (the asset), by the refresh schedu
 4. `train_candidate`, one per candidate, fits as of the opening of the judging window.
 5. `judge_candidates` answers *promote*, *keep* or *not enough evidence* on the matured rows of that window.
 6. `refit_recipe` refits the winner on everything known tonight; skipped unless it is promoted.
-7. `promote_model` changes the champion for later nights, and answers every open request, whatever the verdict.
+7. With `approval: human`, `approve_model` waits for a person's answer, up to seven days; silence rejects.
+8. `promote_model` changes the champion for later nights, and answers every open request, whatever the verdict.
 
 **When it fails**
 
@@ -29,7 +30,7 @@ from airflow.sdk.definitions.dag import ScheduleArg
 from nightloop.use_case import UseCase
 from nightloop_airflow.forms import night_param, variant_param
 from nightloop_airflow.parsing import describe_dag, title_of, use_cases_of
-from nightloop_airflow.tasks import default_args, request_asset, training_chain
+from nightloop_airflow.tasks import approval_time, default_args, request_asset, training_chain
 
 
 def build_retrain_dag(use_case: UseCase) -> DAG:
@@ -42,7 +43,7 @@ def build_retrain_dag(use_case: UseCase) -> DAG:
         start_date=datetime.combine(use_case.start, time(), UTC),
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=12),
+        dagrun_timeout=timedelta(hours=12) + approval_time(use_case),
         default_args=default_args(use_case.owner),
         params={"as_of": night_param(), "variant": variant_param()},
         tags={"nightloop", "retrain"},

@@ -6,32 +6,35 @@ Writes the gate's verdict to the ledger; facts `answer` (promote, keep, not_enou
 """
 
 import sys
+import time
 from collections.abc import Sequence
 
-import numpy as np
+import pyarrow as pa
 
-from nightloop.evaluation.bootstrap import JudgedRows
-from nightloop.evaluation.gate import Contender, Opponent, judge_gate
+from nightloop.evaluation.checks import Contender
+from nightloop.evaluation.error_budget import count_recent
+from nightloop.evaluation.gate import Opponent, judge_gate
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
 from nightloop.run import JobResult
 from nightloop.scoring.frame import score_table
 from nightloop.stores.model_files import read_model
-from nightloop.training.plan import judging_opens
+from nightloop.training.plan import PlannedCandidate, judging_opens
 from nightloop.training_inputs import (
     GATE,
-    entity_keys,
+    judged_rows,
     make_plan,
     read_candidate,
     read_judged,
     read_rows,
+    score_disturbed,
     work_folder,
 )
 
 
 def judge_candidates(job: JobContext) -> JobResult:
-    """Score the judged rows with every twin, then ask the gate."""
-    use_case, as_of = job.use_case, job.replay.last
+    """Score the judged rows with every twin, as they are and disturbed, then ask the gate."""
+    use_case, as_of, params = job.use_case, job.replay.last, job.use_case.promotion
     opened, lake = judging_opens(as_of, use_case.training), job.lake_files
     champion = job.ledger.champion(job.replay.scope, as_of)
     contenders: list[Contender] = []
@@ -43,31 +46,30 @@ def judge_candidates(job: JobContext) -> JobResult:
         for planned in candidates:
             left, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
             rows = read_rows(use_case, lake, planned, labels)
-            scores = score_table(read_model(str(path), left.digest), rows)
-            contenders.append(Contender(planned.name, left.chosen, scores, planned.is_champion))
+            contenders.append(_make_contender(planned, left.chosen, read_model(str(path), left.digest), rows))
             baseline = left.baseline
             if planned.is_champion and champion is not None and champion.as_of <= opened:
                 serving = score_table(read_model(champion.uri, champion.digest), rows)
     with job.phase("judge"):
-        judged = JudgedRows(
-            rows.column("label").to_numpy(),
-            rows.column("cohort").to_numpy(),
-            np.array(entity_keys(rows, use_case.entity)),
-            {name: rows.column(name).cast("string").fill_null("").to_numpy() for name in use_case.protected},
-        )
-        verdict = judge_gate(
-            use_case.name,
-            contenders,
-            judged,
-            Opponent(baseline, serving),
-            use_case.promotion,
-            use_case.scoring.decision_threshold,
-        )
+        judged = judged_rows(rows, use_case)
+        earlier = count_recent((row.as_of for row in job.ledger.verdicts(use_case.name, kind=GATE)), as_of)
+        threshold = use_case.scoring.decision_threshold
+        opponent = Opponent(baseline, serving)
+        verdict = judge_gate(use_case.name, contenders, judged, opponent, params, threshold, earlier)
     job.ledger.assert_not_fenced(job.replay, job.name, job.token)
     job.ledger.write_verdict(job.run_key, job.token, verdict, kind=GATE)
     figures = {check.name: check.figure for check in verdict.checks if check.figure is not None}
     facts = {"answer": verdict.answer, "reason": verdict.reason, "judged_from": opened.isoformat(), **verdict.facts}
     return job.result(counts={"judged_rows": rows.num_rows}, figures=figures, facts=facts)
+
+
+def _make_contender(planned: PlannedCandidate, chosen: float, model: bytes, rows: pa.Table) -> Contender:
+    started = time.perf_counter()
+    scores = score_table(model, rows)
+    milliseconds = (time.perf_counter() - started) * 1e6 / rows.num_rows
+    disturbed = score_disturbed(model, rows, planned)
+    size_mb = len(model) / 1e6
+    return Contender(planned.name, chosen, scores, planned.is_champion, disturbed, size_mb, milliseconds)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

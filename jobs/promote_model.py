@@ -1,7 +1,9 @@
 """Close a retraining: make the refitted model champion of later nights, or keep the champion; answer the requests.
 
-Reads the verdicts of the gate and of the refit. Writes the change of champion and the audit to the ledger and moves the
-MLflow alias; answers every open request up to tonight, whatever the verdict. Fails when the gate has not judged.
+Reads the verdicts of the gate and of the refit, and where the use case asks for a person's approval the options
+`approval` (Approve or Reject) and `approved_by`. Writes the change of champion and the audit to the ledger and moves
+the MLflow alias; answers every open request up to tonight, whatever the verdict. Fails when the gate has not judged or
+the approval is missing.
 """
 
 import sys
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
 from nightloop.run import MAIN_VARIANT, JobResult
-from nightloop.training_inputs import GATE, REFIT, find_verdict, outcome_of
+from nightloop.training_inputs import GATE, REFIT, find_verdict, outcome_of, read_approval
 
 
 def promote_model(job: JobContext) -> JobResult:
@@ -20,16 +22,17 @@ def promote_model(job: JobContext) -> JobResult:
         job.skip(f"a run of variant {job.replay.variant} promotes nothing")
     gate = find_verdict(ledger, job.run_key, GATE)
     refit = find_verdict(ledger, job.run_key, REFIT) if gate.answer == "promote" else None
-    outcome = outcome_of(gate, refit)
+    is_asked = refit is not None and refit.answer == "agree"
+    outcome = outcome_of(gate, refit, read_approval(job.use_case, job.options) if is_asked else None)
     before = ledger.champion(scope, as_of)
     ledger.assert_not_fenced(job.replay, job.name, job.token)
     if outcome.version is not None:
         with job.phase("promote"):
-            ledger.change_champion(scope, outcome.version, as_of, "gate", outcome.reason)
+            ledger.change_champion(scope, outcome.version, as_of, outcome.actor, outcome.reason)
             job.registry.set_champion_alias(scope, ledger.model(scope, outcome.version).digest)
     was = "none" if before is None else str(before.version)
     now = was if outcome.version is None else str(outcome.version)
-    ledger.write_audit(scope, outcome.answer, "gate", outcome.reason, was, now, as_of)
+    ledger.write_audit(scope, outcome.answer, outcome.actor, outcome.reason, was, now, as_of)
     requests = [row for row in ledger.open_requests(scope) if row.as_of <= as_of]
     for request in requests:
         ledger.answer_request(scope, request.as_of, f"retraining as of {as_of.isoformat()}", outcome.answer)

@@ -1,7 +1,7 @@
 """Refit the recipe that the gate promotes, frozen, on everything that is known tonight, and register the model.
 
 Reads the gate's verdict, features and matured labels of the lake. Registers the model in MLflow and in the ledger if it
-scores like its judged twin; its verdict is kept either way. Skipped unless the gate said promote.
+scores like its judged twin, with its model card; its verdict is kept either way. Skipped unless the gate said promote.
 """
 
 import json
@@ -12,6 +12,8 @@ from dataclasses import replace
 from nightloop.evaluation.agreement import judge_agreement
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
+from nightloop.model_card import render_card
+from nightloop.model_card_inputs import describe_version
 from nightloop.run import JobResult
 from nightloop.scoring.frame import score_table
 from nightloop.stores.model_files import read_model
@@ -20,6 +22,7 @@ from nightloop.training.dataset import prepare_rows
 from nightloop.training.plan import judging_opens
 from nightloop.training_inputs import (
     GATE,
+    PINNED_PARAMS,
     REFIT,
     describe_model,
     find_candidate,
@@ -32,6 +35,8 @@ from nightloop.training_inputs import (
     work_folder,
 )
 
+CARD = "model_card.html"
+
 
 def refit_recipe(job: JobContext) -> JobResult:
     """Fit as of tonight, compare with the twin on the judged rows, register."""
@@ -42,17 +47,17 @@ def refit_recipe(job: JobContext) -> JobResult:
     lake, champion = job.lake_files, job.ledger.champion(job.replay.scope, as_of)
     planned = find_candidate(make_plan(use_case, job.load_source, champion), gate.facts["winner"])
     twin, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
+    planned = planned.settle(twin.params)
     with job.phase("read"):
         table, pins = read_training_rows(use_case, lake, job.ledger, planned, as_of)
         rows = prepare_rows(table, as_of, use_case.training.choose_ratio, planned.recipe.half_life_days)
     with job.phase("fit"):
         work = work_folder(job.settings.work, job.run_key, "refit")
-        columns, training = (planned.numeric, planned.categorical), use_case.training
-        fitted = fit_candidate(rows, *columns, planned.recipe, work, use_case.task, training, twin.choices)
+        fitted = fit_candidate(rows, planned, work, use_case.task, use_case.training, twin.choices)
     with job.phase("agree"):
-        judged = read_judged(use_case, lake, job.ledger, [planned], judging_opens(as_of, training), as_of)
-        recent = read_rows(use_case, lake, planned, judged)
-        scores = score_table(fitted.model, recent), score_table(read_model(str(path), twin.digest), recent)
+        judged = read_judged(use_case, lake, job.ledger, [planned], judging_opens(as_of, use_case.training), as_of)
+        recent, judged_twin = read_rows(use_case, lake, planned, judged), read_model(str(path), twin.digest)
+        scores = score_table(fitted.model, recent), score_table(judged_twin, recent)
         verdict = judge_agreement(use_case.name, *scores, recent.column("label").to_numpy(), use_case.promotion)
     facts, links = {"answer": verdict.answer, "reason": verdict.reason}, {}
     figures = {check.name: check.figure for check in verdict.checks if check.figure is not None}
@@ -63,10 +68,16 @@ def refit_recipe(job: JobContext) -> JobResult:
             logged = job.registry.log_candidate(job.run_key, "refit", fitted.model, params=described, figures=figures)
             links["mlflow"] = logged.page
             uri = job.registry.register(job.run_key, logged, json.dumps(planned.to_dict()))
-            model = describe_model(
-                use_case, planned, fitted.digest, uri, as_of, pins | {"choices": dict(twin.choices)}, gate
-            )
-            facts["model_version"] = str(job.ledger.register_model(model))
+            training = use_case.training.model_dump(include=set(PINNED_PARAMS))
+            chosen = pins | training | {"choices": dict(twin.choices)}
+            model = describe_model(use_case, planned, fitted.digest, uri, as_of, chosen, gate)
+            model = replace(model, version=job.ledger.register_model(model))
+            facts["model_version"] = str(model.version)
+        with job.phase("card"):
+            verdicts = {GATE: gate, REFIT: verdict}
+            card = render_card(describe_version(use_case, model, planned, verdicts, judged_twin, recent, twin.baseline))
+            job.registry.log_page(logged, CARD, card)
+            links["card"] = str(job.reports.write("model_cards", job.run_key, CARD, card))
     job.ledger.write_verdict(job.run_key, job.token, replace(verdict, facts=facts), kind=REFIT)
     return job.result(counts={"fit_rows": rows.whole.num_rows}, figures=figures, facts=facts, links=links)
 

@@ -38,22 +38,24 @@ def train_candidate(job: JobContext) -> JobResult:
         rows = prepare_rows(table, cut, use_case.training.choose_ratio, planned.recipe.half_life_days)
     folder = work_folder(job.settings.work, job.run_key, name)
     with job.phase("fit"):
-        fitted = fit_candidate(
-            rows, planned.numeric, planned.categorical, planned.recipe, folder / "fit", use_case.task, use_case.training
-        )
+        fitted = fit_candidate(rows, planned, folder / "fit", use_case.task, use_case.training)
     metric, labels = use_case.promotion.metric, rows.choose.column(LABEL).to_numpy().astype(np.float64)
     scores = fitted.choose_scores if fitted.choose_scores is not None else np.full(len(labels), np.nan)
     chosen = compute_metric(metric, labels, scores, use_case.scoring.decision_threshold)
     pins["choices"] = dict(fitted.choices)
     job.ledger.assert_not_fenced(job.replay, job.name, job.token)
-    left = WorkCandidate(fitted.digest, chosen, dict(fitted.choices), fitted.baseline, pins)
+    left = WorkCandidate(fitted.digest, chosen, dict(fitted.choices), fitted.baseline, dict(fitted.params), pins)
     write_candidate(folder, fitted.model, left)
-    figures = {f"choose_{metric}": chosen, "fit_seconds": fitted.seconds} | dict(fitted.choices)
+    figures = {f"choose_{metric}": chosen, "fit_seconds": fitted.seconds} | dict(fitted.choices) | fitted.speed
+    figures |= fitted.tuned.figures if fitted.tuned else {}
     figures = {key: value for key, value in figures.items() if np.isfinite(value)}
+    settled = planned.settle(fitted.params).to_dict() | pins
     with job.phase("log"):
         logged = job.registry.log_candidate(
-            job.run_key, name, fitted.model, params=planned.to_dict() | pins, epochs=fitted.epochs, figures=figures
+            job.run_key, name, fitted.model, params=settled, epochs=fitted.epochs, figures=figures
         )
+        if fitted.tuned:
+            job.registry.log_page(logged, "tuning.html", fitted.tuned.page)
     counts = {"fit_rows": rows.fit.num_rows, "choose_rows": rows.choose.num_rows}
     facts = {"candidate": name, "digest": fitted.digest}
     return job.result(counts=counts, figures=figures, facts=facts, links={"mlflow": logged.page})

@@ -168,6 +168,22 @@ def prove(
 
 
 @app.command()
+def reproduce(
+    use_case: Annotated[str, typer.Argument(help="Name of the use case.")],
+    version: Annotated[int, typer.Argument(help="Version of its model; `nightloop status` names the champion's.")],
+) -> None:
+    """Train a registered model again from its pins, and compare rows, bytes and scores with the first time."""
+    from nightloop.folders import load_use_case
+    from nightloop.reproduction import reproduce_model
+
+    settings = Settings.from_environment()
+    with _faults_shown():
+        found = reproduce_model(load_use_case(use_case, settings.folders), version, settings, typer.echo)
+    typer.echo(str(found), err=not found.is_explained)
+    raise typer.Exit(EXIT_OK if found.is_explained else EXIT_INPUT)
+
+
+@app.command()
 def lineage(
     use_case: Annotated[str, typer.Argument(help="Name of the use case.")],
     column: Annotated[str | None, typer.Argument(help="One column of its features; default: all.")] = None,
@@ -240,7 +256,6 @@ def demo() -> None:
     from rich.console import Console
 
     from nightloop.demo import run_demo
-    from nightloop.stack import stop_stack
 
     os.environ.setdefault("NIGHTLOOP_HOME", str(DEMO_HOME))
     settings = Settings.from_environment()
@@ -249,8 +264,6 @@ def demo() -> None:
             raise typer.Exit(run_demo(settings, Console(), stays_up=os.environ.get("CI") != "true"))
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    finally:
-        stop_stack(settings.home)
 
 
 def main() -> None:

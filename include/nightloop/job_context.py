@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -125,13 +125,13 @@ class JobContext:
     def ledger(self) -> "Ledger":
         from nightloop.stores.ledger import Ledger
 
-        return Ledger.open(self.settings.ledger_url)
+        return self._open.enter_context(closing(Ledger.open(self.settings.ledger_url)))
 
     @cached_property
     def warehouse(self) -> "Warehouse":
         from nightloop.stores.warehouse import Warehouse
 
-        return Warehouse.open(self.settings.warehouse_url)
+        return self._open.enter_context(closing(Warehouse.open(self.settings.warehouse_url)))
 
     @cached_property
     def registry(self) -> "Registry":

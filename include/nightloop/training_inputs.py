@@ -7,18 +7,24 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nightloop.asof_inputs import load_sources, version_features
 from nightloop.dataset import DatasetRef
+from nightloop.evaluation.bootstrap import JudgedRows
+from nightloop.evaluation.disturbance import disturb
+from nightloop.evaluation.metrics import Floats
 from nightloop.fault import Fault, NightloopError
 from nightloop.feature_builds import refused_nights
 from nightloop.run import MAIN_VARIANT, Replay, RunKey, parse_night
 from nightloop.schedule import ticks
+from nightloop.scoring.frame import score_table
 from nightloop.source import Source
 from nightloop.stores.lake_files import LakeFiles
 from nightloop.training.dataset import content_hash, join_labels, matured_labels, select_window
+from nightloop.training.params import Params
 from nightloop.training.plan import CHAMPION, PlannedCandidate, plan_candidates, read_recipe
 from nightloop.use_case import UseCase
 from nightloop.verdict import Verdict
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
     from nightloop.stores.ledger import Ledger, ModelRow
 
 GATE, REFIT = "gate", "refit"
+PINNED_PARAMS = ("seed", "ranks", "accelerator")  # what of the training's parameters a model's bytes depend on
+_APPROVALS = {"Approve": True, "Reject": False}  # as Airflow's approval task words them
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class WorkCandidate:
     chosen: float
     choices: Mapping[str, float]
     baseline: tuple[float, ...]
+    params: Params
     pins: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -168,6 +177,26 @@ def entity_keys(rows: pa.Table, entity: Sequence[str]) -> list[str]:
     return ["|".join(map(str, values)) for values in zip(*columns, strict=True)]
 
 
+def judged_rows(rows: pa.Table, use_case: UseCase) -> JudgedRows:
+    """Return labelled rows as the gate sees them, with the groups of protected and sliced attributes that they hold."""
+    protected, slices = (
+        {
+            name: rows.column(name).cast(pa.string()).fill_null("").to_numpy()
+            for name in names
+            if name in rows.column_names
+        }
+        for names in (use_case.protected, use_case.promotion.slices)
+    )
+    entities = np.array(entity_keys(rows, use_case.entity))
+    return JudgedRows(rows.column("label").to_numpy(), rows.column("cohort").to_numpy(), entities, protected, slices)
+
+
+def score_disturbed(model: bytes, rows: pa.Table, planned: PlannedCandidate) -> dict[str, Floats]:
+    """Return a model's scores of the rows under each disturbance of the features that it sees, by its name."""
+    moved = disturb(rows, planned.numeric, planned.categorical)
+    return {name: score_table(model, table) for name, table in moved}
+
+
 def work_folder(work: Path, run_key: RunKey, candidate: str) -> Path:
     """Return where one candidate of a run works; it survives an attempt, so that a training can go on."""
     return work / run_key.scope / run_key.night / run_key.variant / candidate
@@ -207,21 +236,53 @@ def find_verdict(ledger: "Ledger", run_key: RunKey, kind: str) -> Verdict:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A person's answer to a refitted model."""
+
+    is_given: bool
+    by: str
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """How a retraining ends: the version that becomes champion, or none, and why."""
+    """How a retraining ends: the version that becomes champion, or none, why, and who decided."""
 
     answer: str
     reason: str
     version: int | None = None
+    actor: str = GATE
 
 
-def outcome_of(gate: Verdict, refit: Verdict | None) -> Outcome:
-    """Return what follows from the verdicts; a refit that scores unlike its judged twin keeps the champion."""
+def outcome_of(gate: Verdict, refit: Verdict | None, approval: Approval | None) -> Outcome:
+    """Return what follows from the verdicts, and from a person's answer where the use case asks for one.
+
+    A refit that scores unlike its judged twin keeps the champion, and so does a rejection.
+    """
     if gate.answer != "promote" or refit is None:
         return Outcome(gate.answer, gate.reason)
     if refit.answer != "agree":
         return Outcome("keep", refit.reason)
-    return Outcome("promote", f"{gate.reason}; {refit.reason}", int(refit.facts["model_version"]))
+    version, reason = int(refit.facts["model_version"]), f"{gate.reason}; {refit.reason}"
+    if approval is None:
+        return Outcome("promote", reason, version)
+    if approval.is_given:
+        return Outcome("promote", f"{reason}; approved by {approval.by}", version, approval.by)
+    return Outcome("keep", f"version {version} was rejected by {approval.by}; {reason}", None, approval.by)
+
+
+def read_approval(use_case: UseCase, options: Mapping[str, str]) -> Approval | None:
+    """Return the person's answer that a job was given; none where the use case promotes by itself.
+
+    Raises:
+        NightloopError: the use case asks for a person's answer, and there is none.
+    """
+    if use_case.promotion.approval == "auto":
+        return None
+    answer = options.get("approval", "")
+    if answer not in _APPROVALS:
+        where, expected = f"approval of {use_case.name}", " or ".join(_APPROVALS)
+        raise NightloopError(Fault(where, expected, answer or "none", "answer the task approve_model in the web UI"))
+    return Approval(_APPROVALS[answer], options.get("approved_by") or "nobody, within the time to answer")
 
 
 def describe_model(

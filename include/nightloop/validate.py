@@ -200,6 +200,7 @@ def _check_use_case(
     yield from _check_spine(folder, use_case, clean)
     yield from _check_features(folder, use_case, clean)
     yield from _check_label(folder, use_case, clean)
+    yield from _check_promotion(folder, use_case)
     yield from _check_limits(folder, use_case)
     yield from _check_allowed(folder, use_case, clean)
     yield from _check_retention(folder, use_case, sources)
@@ -247,20 +248,27 @@ def _check_label(folder: _Folder, use_case: UseCase, clean: Mapping[str, Columns
         yield from check_condition(use_case.label.observed_when, folder.where("label", "observed_when"), output)
 
 
-def _check_limits(folder: _Folder, use_case: UseCase) -> Iterator[Fault]:
-    known = _METRICS[use_case.task]
+def _check_promotion(folder: _Folder, use_case: UseCase) -> Iterator[Fault]:
+    known, expected = _METRICS[use_case.task], f"a metric of a {use_case.task} task"
     if use_case.promotion.metric not in known:
-        where = folder.where("promotion", "metric")
-        yield _unknown(where, f"a metric of a {use_case.task} task", known, use_case.promotion.metric)
+        yield _unknown(folder.where("promotion", "metric"), expected, known, use_case.promotion.metric)
     for metric in use_case.promotion.floors:
         if metric not in known:
-            yield _unknown(
-                folder.where("promotion", "floors", metric), f"a metric of a {use_case.task} task", known, metric
-            )
+            yield _unknown(folder.where("promotion", "floors", metric), expected, known, metric)
+    if use_case.promotion.fairness and use_case.task != "binary":
+        where, expected = folder.where("promotion", "fairness"), "a binary task, whose decisions fairness is about"
+        yield Fault(where, expected, use_case.task, "remove it")
     for attribute in use_case.promotion.fairness:
         if attribute not in use_case.protected:
             where = folder.where("promotion", "fairness", attribute)
             yield _unknown(where, "a protected attribute", use_case.protected, attribute)
+    for name in use_case.promotion.slices:
+        if name not in use_case.features.categorical:
+            where = folder.where("promotion", "slices")
+            yield _unknown(where, "a categorical feature", use_case.features.categorical, name)
+
+
+def _check_limits(folder: _Folder, use_case: UseCase) -> Iterator[Fault]:
     if use_case.task != "binary" and (use_case.scoring.costs or use_case.scoring.threshold):
         yield Fault(
             folder.where("scoring"), f"no threshold and no costs for a {use_case.task} task", "one", "remove it"

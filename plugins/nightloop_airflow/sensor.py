@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
 from nightloop.fault import NightloopError
 from nightloop.run import MAIN_VARIANT
-from nightloop.schedule import last_tick_at_or_before
+from nightloop.schedule import last_tick_at_or_before, previous_tick
 from nightloop.source import Source
 from nightloop_airflow.run_key import Run, run_of_context
 from nightloop_airflow.trigger import FilesArrivedTrigger, NightsClosedTrigger, count_files, find_open_nights
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol
 
 _MARGIN = timedelta(minutes=1)
 
@@ -54,22 +57,38 @@ class SourcesClosedSensor(BaseSensorOperator):
 
 
 class EarlierNightsSensor(BaseSensorOperator):
-    """Succeed once no earlier night of this DAG is running: a decision reads what the nights before it have measured.
+    """Succeed once the nights before are done with: a decision reads what they have measured.
 
-    The schedule runs one night at a time, so this waits only in a backfill of several nights at once. A night that
-    failed holds nobody back: a missing night is no evidence.
+    The schedule runs one night at a time, so this waits only in a backfill of several nights at once, while an earlier
+    night is running. It fails if the backfill's own night before did not succeed; to wait for it would hold the place
+    that it needs to run again. Of the schedule's nights, one that failed holds nobody back: a missing night is no
+    evidence.
     """
 
     ui_color = "#f3efe2"
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, schedule: str, **kwargs: Any) -> None:
         super().__init__(mode="reschedule", **kwargs)
+        self.schedule = schedule
 
     def poke(self, context: Context) -> bool:
         earlier = context["ti"].get_previous_dagrun(state="running")
         if earlier is not None:
             self.log.info("waiting for %s, an earlier night that is running", earlier.run_id)
-        return earlier is None
+            return False
+        before = context["ti"].get_previous_dagrun()
+        if before is None or before.state == "success" or not self._are_neighbours(before, context["dag_run"]):
+            return True
+        raise AirflowFailException(
+            f"the night before in this backfill ({before.run_id}) is {before.state}, and this one's decision reads "
+            "what it has measured; clear both, or mark that one as success to decide without it"
+        )
+
+    def _are_neighbours(self, before: "DagRunProtocol", run: "DagRunProtocol") -> bool:
+        """Say whether both belong to a backfill, one the night before the other."""
+        if not run.run_type == before.run_type == "backfill" or run.logical_date is None:
+            return False
+        return before.logical_date == previous_tick(self.schedule, run.logical_date)
 
 
 class FilesArrivedSensor(BaseSensorOperator):

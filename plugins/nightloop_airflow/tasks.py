@@ -4,6 +4,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, TriggerRule, task
 
 from nightloop.source import Source
@@ -15,6 +17,19 @@ RETRIES = 2
 RETRY_DELAY = timedelta(seconds=15)
 JOB_TIMEOUT = timedelta(hours=2)
 TRAINING_MARGIN = timedelta(minutes=15)
+APPROVAL_TASK = "approve_model"
+APPROVAL_TIMEOUT = timedelta(days=7)
+_ANSWER = f"(ti.xcom_pull(task_ids='{APPROVAL_TASK}') or {{}})"
+APPROVAL_OPTIONS = {
+    "approval": f"{{{{ {_ANSWER}.get('chosen_options', [''])[0] }}}}",
+    "approved_by": f"{{{{ ({_ANSWER}.get('responded_by_user') or {{}}).get('name') or '' }}}}",
+}
+_APPROVAL_BODY = """\
+{{ ti.xcom_pull(task_ids='judge_candidates')['facts']['reason'] }};
+{{ ti.xcom_pull(task_ids='refit_recipe')['facts']['reason'] }}.
+
+Model card: `{{ ti.xcom_pull(task_ids='refit_recipe')['links'].get('card', 'none: it was not registered') }}`
+"""
 _DAYS = {"hours": 1 / 24, "days": 1, "months": 31}
 
 
@@ -58,6 +73,8 @@ def use_case_job(job: str, use_case: UseCase, **kwargs: Any) -> JobOperator:
 def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator, JobOperator]:
     """Build plan → leakage → candidates, in parallel → gate → refit → promotion; return the first and the last task.
 
+    A use case with `approval: human` asks a person between refit and promotion.
+
     `is_refilled` says whether features missing in the training window are computed first, and profiled, so that drift
     has a past to compare with when their version wins. The refit is skipped unless
     the gate promotes; the promotion runs either way, because it also records the answer to every open request.
@@ -81,16 +98,45 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
     judge = use_case_job("judge_candidates", use_case, is_last_night_only=True)
     refit = use_case_job("refit_recipe", use_case, is_last_night_only=True, execution_timeout=budget)
     promote = use_case_job(
-        "promote_model", use_case, is_last_night_only=True, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+        "promote_model",
+        use_case,
+        is_last_night_only=True,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        options=APPROVAL_OPTIONS if use_case.promotion.approval == "human" else {},
     )
     if is_refilled:
         reach_days = training_reach_days(use_case)
         refill = use_case_job("build_features", use_case, reach_days=reach_days, options={"refill": "missing"})
         plan >> refill >> check
         refill >> use_case_job("profile_partition", use_case, reach_days=reach_days)
-    plan >> check >> train >> judge >> refit >> promote
+    plan >> check >> train >> judge >> refit
+    if use_case.promotion.approval == "human":
+        model_approved = EmptyOperator(task_id="model_approved", doc_md="Skipped when the model is rejected.")
+        refit >> ask_for_approval(use_case) >> model_approved >> promote
+    refit >> promote
     judge >> promote
     return plan, promote
+
+
+def ask_for_approval(use_case: UseCase) -> ApprovalOperator:
+    """Return the task that parks the run until a person approves or rejects the refitted model; silence rejects it.
+
+    Its answer reaches `promote_model`, which runs either way, by `APPROVAL_OPTIONS`.
+    """
+    return ApprovalOperator(
+        task_id=APPROVAL_TASK,
+        subject=f"Shall the new model of {use_case.name} score from the next night on?",
+        body=_APPROVAL_BODY,
+        defaults=ApprovalOperator.REJECT,
+        response_timeout=APPROVAL_TIMEOUT,
+        execution_timeout=None,
+        doc_md=f"Waits up to {APPROVAL_TIMEOUT.days} days for a person; the model card has the figures.",
+    )
+
+
+def approval_time(use_case: UseCase) -> timedelta:
+    """Return how long a training chain may wait for a person."""
+    return APPROVAL_TIMEOUT if use_case.promotion.approval == "human" else timedelta()
 
 
 def training_reach_days(use_case: UseCase) -> int:

@@ -4,13 +4,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nightloop.run import EXIT_OK
+from nightloop.run import EXIT_OK, EXIT_TRANSIENT
 from tests.e2e.compare import assert_equal, read_night
 from tests.faults.restaurant import NIGHTS, Restaurant
+from tests.killable import killable_server
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,34 +24,30 @@ NIGHT = NIGHTS[1]
 SIZE = "48m"
 
 
-def _can_mount(folder: Path) -> bool:
-    if os.geteuid() != 0:
-        return False
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode == 0:
-        subprocess.run(["umount", folder], check=True)
-    return mounted.returncode == 0
+@contextmanager
+def _mounted(folder: Path, size: str) -> Iterator[None]:
+    """Mount an empty file system of a fixed size; the test is skipped where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture
 def small_disk(restaurant: Restaurant, tmp_path: Path) -> Iterator[Restaurant]:
     """The restaurant's whole state on a file system of a few megabytes, one night old."""
     home = restaurant.loop.home
-    if not _can_mount(tmp_path):
-        pytest.skip("mounting a small file system needs root")
     moved = tmp_path / "state"
     home.rename(moved)
-    home.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", home], check=True)
-    try:
+    with _mounted(home, SIZE):
         shutil.copytree(moved, home, dirs_exist_ok=True)
         restaurant.land_nights(NIGHTS[:2])
         restaurant.take_in(NIGHTS[0])
         yield restaurant
-    finally:
-        subprocess.run(["umount", "--lazy", home], check=True)
 
 
 def test_a_full_disk(small_disk: Restaurant) -> None:
@@ -81,6 +80,26 @@ def test_a_disk_that_nobody_may_write(small_disk: Restaurant) -> None:
     finally:
         subprocess.run(["umount", lake], check=True)
     assert small_disk.take_in(NIGHT)["good"] > 0
+
+
+def test_a_full_scratch_folder_of_spark(restaurant: Restaurant, tmp_path: Path) -> None:
+    engine = tmp_path / "engine"
+    with _mounted(engine / "spark" / "local", SIZE), killable_server(engine) as server:
+        small = Restaurant(replace(restaurant.loop, remote=server.remote))
+        small.land_nights(NIGHTS[:2])
+        small.take_in(NIGHTS[0])
+        assert small.attempt("land_source", "visits", NIGHT)[0] == EXIT_OK
+        block = _fill(server.server.folder / "local")
+        code, said = small.attempt("clean_source", "visits", NIGHT)
+        assert code == EXIT_TRANSIENT, said[-3000:]
+        assert "No space left" in said
+        assert "Spark's scratch folder" in said
+        block.unlink()
+        assert small.attempt("clean_source", "visits", NIGHT)[0] == EXIT_OK
+    after = read_night(restaurant.loop, NIGHT)
+    assert after
+    restaurant.take_in(NIGHT)
+    assert_equal(after, read_night(restaurant.loop, NIGHT), "a night whose scratch folder had been full")
 
 
 def _fill(folder: Path) -> Path:

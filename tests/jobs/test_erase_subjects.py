@@ -8,10 +8,12 @@ import json
 import random
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, inspect, text
 
 from nightloop.engine.server import ConnectServer
 from nightloop.privacy.traces import compile_traces
@@ -153,6 +155,36 @@ def test_an_erasure_killed_at_every_step_ends_as_one_that_was_not(loop: Loop) ->
     assert_left(people, loop, gone)
     assert list(search_folder(loop.home, compile_traces(all_identifiers(gone, people.keys)))) == []
     assert_certified(loop, gone, result, people)
+
+
+def test_people_are_gone_from_stores_in_postgresql(loop: Loop, postgresql_url: str) -> None:
+    stores = {"NIGHTLOOP_LEDGER_URL": postgresql_url, "NIGHTLOOP_WAREHOUSE_URL": postgresql_url}
+    loop = replace(loop, more=stores).migrate()
+    people = settle(loop, 20)
+    gone = people.persons[::3]
+    traces = compile_traces(all_identifiers(gone, people.keys)).whole
+    assert traces.search(read_database(postgresql_url))
+
+    ask(loop, "case-4", "national_id", *(person.national_id for person in gone))
+    result = erase_people(loop, "case-4")
+    assert_left(people, loop, gone)
+    assert_certified(loop, gone, result, people)
+    assert list(search_folder(loop.home, compile_traces(all_identifiers(gone, people.keys)))) == []
+    content = read_database(postgresql_url)
+    assert traces.search(content) is None
+    kept = [person for person in people.persons if person not in gone]
+    assert compile_traces(all_identifiers(kept, people.keys)).whole.search(content)
+
+
+def read_database(url: str) -> bytes:
+    """Return every value of every table of a database as text."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = inspect(connection)
+        tables = [(schema, name) for schema in found.get_schema_names() for name in found.get_table_names(schema)]
+        rows = [row for schema, name in tables for row in connection.execute(text(f"SELECT * FROM {schema}.{name}"))]
+    engine.dispose()
+    return "\n".join(str(value) for row in rows for value in row).encode()
 
 
 def test_somebody_whom_nobody_knows_changes_nothing(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:

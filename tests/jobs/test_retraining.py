@@ -1,6 +1,7 @@
 """A retraining, job by job, on a small lake: plan, candidates, gate, refit, promotion."""
 
 import json
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,15 +9,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+import yaml
+from deltalake import DeltaTable, write_deltalake
 
 from jobs import judge_candidates, plan_retraining, promote_model, refit_recipe, train_candidate
 from nightloop.asof_inputs import load_sources, version_features
+from nightloop.fault import NightloopError
 from nightloop.folders import load_source, load_use_case
-from nightloop.run import EXIT_INPUT, EXIT_OK, EXIT_SKIPPED, JobResult, Replay, RunKey, format_night
-from nightloop.settings import CHECKOUT
+from nightloop.reproduction import reproduce_model
+from nightloop.run import EXIT_INPUT, EXIT_OK, EXIT_SKIPPED, EXIT_TRANSIENT, JobResult, Replay, RunKey, format_night
+from nightloop.settings import CHECKOUT, Settings
 from nightloop.stores.ledger import Ledger, migrate
+from nightloop.stores.reports import Reports
+from nightloop.training_inputs import read_candidate, work_folder
 from nightloop.verdict import Verdict
+from tests.loop import copy_folders
 
 pytestmark = [
     pytest.mark.slow,
@@ -102,6 +109,29 @@ def retrain(run: Run, as_of: datetime = AS_OF) -> dict[str, JobResult | None]:
     return results
 
 
+def test_a_tuned_model_keeps_what_its_search_found(
+    home: Path, run: Run, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = copy_folders(SCOPE, home / "folders")
+    document = folders / "use_cases" / SCOPE / "use_case.yaml"
+    use_case = yaml.safe_load(document.read_text())
+    use_case["training"]["candidates"] = [{"family": "linear", "tuning": {"trials": 3}}]
+    document.write_text(yaml.safe_dump(use_case))
+    monkeypatch.setenv("NIGHTLOOP_FOLDERS", str(folders))
+    make_nights(home / "lake", nights=13)
+    results = retrain(run)
+    assert results["promote"].facts["answer"] == "promote"
+    recipe = ledger.model(SCOPE, 1).recipe
+    assert (recipe["family"], recipe["tuning"], {*recipe["params"]}) == ("linear", None, {"penalty"})
+    pages = [*home.rglob("tuning.html")]
+    assert len(pages) == 1
+    assert "Plotly.newPlot" in pages[0].read_text()
+    found = reproduce_model(load_use_case(SCOPE, (folders,)), 1, Settings.from_environment(), print)
+    assert str(found).endswith("the same bytes")
+    code, plan = run(plan_retraining, AS_OF + timedelta(days=1))
+    assert (code, json.loads(plan.facts["candidates"])) == (EXIT_OK, ["champion", "linear-tuned"])
+
+
 def request_retraining(ledger: Ledger, as_of: datetime) -> None:
     token = ledger.draw_token(Replay(SCOPE, (as_of,)), "decide_retraining")
     ledger.write_verdict(RunKey(SCOPE, as_of), token, Verdict(SCOPE, "retrain", "matured performance fell"))
@@ -128,6 +158,67 @@ def test_a_first_model_then_a_refresh_after_a_concept_drift(home: Path, ledger: 
     before = [ledger.champion_history(SCOPE), ledger.audit(SCOPE), ledger.models(SCOPE)]
     retrain(run, later)
     assert [ledger.champion_history(SCOPE), ledger.audit(SCOPE), ledger.models(SCOPE)] == before
+
+
+def test_a_version_is_reproduced_from_its_pins(home: Path, ledger: Ledger, run: Run) -> None:
+    make_nights(home / "lake", nights=12)
+    retrain(run)
+    settings, use_case = Settings.from_environment(), load_use_case(SCOPE, FOLDERS)
+    said: list[str] = []
+    found = reproduce_model(use_case, 1, settings, said.append)
+    assert found.is_explained
+    assert str(found) == "version 1: the same 4,400 training rows, the same bytes"
+    assert len(said) == 2
+
+    labels = DeltaTable(str(home / "lake" / "labels" / SCOPE))
+    labels.delete("trip_id in ('t3-1', 't3-2', 't4-7')")
+    lost = reproduce_model(use_case, 1, settings, said.append)
+    assert not lost.is_explained
+    assert str(lost).startswith("version 1: 4,397 training rows of 4,400, scores within")
+
+    held = [{"use_case": SCOPE, "version": 1, "rows": 3}, {"use_case": SCOPE, "version": 2, "rows": 9}]
+    Reports(settings.reports).write("erasure", RunKey("platform", AS_OF), "c.json", json.dumps({"models": held}))
+    erased = reproduce_model(use_case, 1, settings, said.append)
+    assert erased.is_explained
+    assert str(erased).endswith("exactly the 3 rows that erasures removed")
+    with pytest.raises(NightloopError, match="version"):
+        reproduce_model(use_case, 9, settings, said.append)
+
+
+def test_an_outage_of_mlflow_loses_nothing_and_registers_nothing_twice(
+    home: Path, ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_nights(home / "lake", nights=12)
+
+    def run_in_an_outage(module: object, **options: str) -> None:
+        with monkeypatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as taken:
+            patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{taken.getsockname()[1]}")
+            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            taken.close()
+            assert run(module, **options)[0] == EXIT_TRANSIENT
+        assert "failed for now" in capfd.readouterr().out
+
+    code, plan = run(plan_retraining)
+    assert code == EXIT_OK
+    first, *others = json.loads(plan.facts["candidates"])
+    run_in_an_outage(train_candidate, candidate=first)
+    _, kept = read_candidate(work_folder(home / "work", RunKey(SCOPE, AS_OF), first))
+    before = kept.read_bytes()
+    for name in (first, *others):
+        assert run(train_candidate, candidate=name)[0] == EXIT_OK
+    assert kept.read_bytes() == before
+    assert run(judge_candidates)[0] == EXIT_OK
+
+    run_in_an_outage(refit_recipe)
+    assert ledger.models(SCOPE) == []
+    for _ in range(2):
+        assert run(refit_recipe)[0] == EXIT_OK
+        assert [model.version for model in ledger.models(SCOPE)] == [1]
+    assert ledger.champion(SCOPE, AS_OF + timedelta(days=1)) is None
+    run_in_an_outage(promote_model)
+    for _ in range(2):
+        assert run(promote_model)[0] == EXIT_OK
+        assert len(ledger.champion_history(SCOPE)) == 1
 
 
 def test_an_event_without_a_request_row_is_refused(home: Path, run: Run) -> None:

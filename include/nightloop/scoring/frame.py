@@ -12,6 +12,8 @@ from nightloop.scoring.params import ScoringParams
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+_SLICE_ROWS = 50_000
+
 
 def score_frame(
     frame: "DataFrame",
@@ -74,16 +76,21 @@ def _make_scorer(model: bytes, keep: tuple[str, ...], threshold: float | None) -
 
 
 def score_table(model: bytes, table: pa.Table) -> NDArray[np.float64]:
-    """Return the model's scores of a table in memory: [N], or [N, classes]."""
+    """Return the model's scores of a table in memory, [N] or [N, classes]; scored slice by slice."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # idle threads of its pool spin
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed: Mapping[str, NDArray[Any]] = {
-        entry.name: _column(table, entry.name, is_text=entry.type == "tensor(string)") for entry in session.get_inputs()
-    }
-    return np.asarray(session.run(["score"], feed)[0], np.float64)
+    parts = []
+    for start in range(0, max(1, table.num_rows), _SLICE_ROWS):
+        rows = table.slice(start, _SLICE_ROWS)
+        feed: Mapping[str, NDArray[Any]] = {
+            entry.name: _column(rows, entry.name, is_text=entry.type == "tensor(string)")
+            for entry in session.get_inputs()
+        }
+        parts.append(np.asarray(session.run(["score"], feed)[0], np.float64))
+    return np.concatenate(parts)
 
 
 def _column(table: pa.Table, name: str, *, is_text: bool) -> NDArray[Any]:

@@ -112,12 +112,13 @@ TRIPS = "sources/trips/source.yaml"
         ),
         pytest.param(
             [
-                replace(LOAN, ("metric: roc_auc", "metric: mae"), ("{sex: 0.7}", "{race: 0.7}")),
+                replace(LOAN, ("metric: roc_auc", "metric: mae"), ("{sex: {", "{race: {"), ("[housing,", "[sector,")),
                 replace("use_cases/loan_default/features.sql", ("loan_applications.channel", "loan_applications.sex")),
             ],
             [
                 (LOAN, "promotion.metric", "metric of a binary task: accuracy", "mae"),
                 (LOAN, "promotion.fairness.race", "a protected attribute: age_group, sex", "race"),
+                (LOAN, "promotion.slices", "a categorical feature: channel, housing, product, purpose", "sector"),
                 (LOAN, "protected.0", "in the spine only", "`sex` in features.sql"),
                 ("features.sql", ":1", "the output column `channel`", "the columns"),
             ],

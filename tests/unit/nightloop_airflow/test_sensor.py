@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
 from nightloop_airflow import sensor, trigger
 from nightloop_airflow.sensor import EarlierNightsSensor, SourcesClosedSensor, nights_of
@@ -82,20 +82,43 @@ def test_trigger_fires(
     assert asyncio.run(first_event()).payload == expected
 
 
+def run_of(day: int, run_type: str, state: str) -> Any:
+    night = datetime(2025, 1, day, 2, tzinfo=UTC)
+    return SimpleNamespace(run_id=f"{run_type}__{night:%F}", run_type=run_type, state=state, logical_date=night)
+
+
 @pytest.mark.parametrize(
-    ("earlier", "passes"),
+    ("before", "run_type", "passes"),
     [
-        pytest.param(None, True, id="no earlier night runs"),
-        pytest.param(SimpleNamespace(run_id="backfill__2025-01-04"), False, id="an earlier night runs"),
+        pytest.param([], "backfill", True, id="the first night"),
+        pytest.param([run_of(4, "backfill", "success")], "backfill", True, id="the night before succeeded"),
+        pytest.param([run_of(4, "backfill", "running")], "backfill", False, id="the night before runs"),
+        pytest.param(
+            [run_of(4, "backfill", "success"), run_of(3, "backfill", "running")],
+            "backfill",
+            False,
+            id="the night before succeeded, an earlier one runs again",
+        ),
+        pytest.param([run_of(3, "backfill", "failed")], "backfill", True, id="another backfill's night failed"),
+        pytest.param([run_of(4, "scheduled", "failed")], "backfill", True, id="a scheduled night failed"),
+        pytest.param([run_of(4, "scheduled", "failed")], "scheduled", True, id="on the schedule, a night failed"),
+        pytest.param([run_of(4, "backfill", "failed")], "scheduled", True, id="a backfill before the schedule failed"),
+        pytest.param([run_of(4, "backfill", "running")], "manual", False, id="by hand, while a backfill runs"),
     ],
 )
-def test_a_night_is_decided_after_the_earlier_ones_that_run(earlier: Any, *, passes: bool) -> None:
-    asked: list[str] = []
+def test_a_night_is_decided_after_those_before_it(before: list[Any], run_type: str, *, passes: bool) -> None:
+    assert poke_earlier_nights(before, run_type) is passes
 
-    def find(state: str) -> Any:
-        asked.append(state)
-        return earlier
 
-    context: Any = {"ti": SimpleNamespace(get_previous_dagrun=find)}
-    assert EarlierNightsSensor(task_id="wait").poke(context) is passes
-    assert asked == ["running"]
+@pytest.mark.parametrize("state", ["failed", "queued"])
+def test_a_night_of_a_backfill_is_not_decided_without_the_one_before(state: str) -> None:
+    with pytest.raises(AirflowFailException, match=rf"backfill__2025-01-04\) is {state}.*clear both"):
+        poke_earlier_nights([run_of(4, "backfill", state)], "backfill")
+
+
+def poke_earlier_nights(before: list[Any], run_type: str) -> bool:
+    def find(state: str | None = None) -> Any:
+        return next((run for run in before if state in (None, run.state)), None)
+
+    context: Any = {"ti": SimpleNamespace(get_previous_dagrun=find), "dag_run": run_of(5, run_type, "running")}
+    return EarlierNightsSensor(task_id="wait", schedule="0 2 * * *").poke(context)

@@ -10,7 +10,7 @@ from nightloop.scoring.frame import score_frame, score_table
 from nightloop.scoring.params import ScoringParams
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.params import Recipe, Task, TrainingParams
-from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows
+from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows, plan
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def make_model(task: Task, work: Path) -> bytes:
     recipe = Recipe(family="linear")
     training = TrainingParams(window_days=60, judging_days=10, candidates=(recipe,))
-    return fit_candidate(make_rows(task), NUMERIC, CATEGORICAL, recipe, work, task, training).model
+    return fit_candidate(make_rows(task), plan(recipe), work, task, training).model
 
 
 @pytest.mark.slow

@@ -1,0 +1,29 @@
+"""The card as one HTML page without scripts; every value is escaped."""
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightloop.model_card.card import Card
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def render_card(card: Card) -> str:
+    """Return the page."""
+    return _template().render(card=card, widest=max((abs(one.lost) for one in card.importance), default=1.0) or 1.0)
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["figure"] = _figure
+    return environment.from_string(Path(__file__).with_name("card.html").read_text())
+
+
+def _figure(value: float | None) -> str:
+    """Four significant digits, without a zero that says nothing."""
+    return "" if value is None else f"{value:,.4g}"
