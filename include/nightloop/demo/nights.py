@@ -35,10 +35,13 @@ class Scheduler:
         conf = {"first": first.date().isoformat(), "last": last.date().isoformat()}
         return self.api.wait(dag_id, self.api.trigger(dag_id, conf=conf), on_progress)
 
-    def run_night(self, as_of: datetime, on_progress: Callable[[str], None]) -> dict[str, Any]:
-        """Start the night of every source and of the use case, as their schedules would, and wait for its end."""
+    def take_in(self, as_of: datetime) -> None:
+        """Start the night of every source, as their schedules would."""
         for source in self.sources:
             self.api.trigger(f"source_{source.name}", last_tick_at_or_before(source.schedule, as_of))
+
+    def run_night(self, as_of: datetime, on_progress: Callable[[str], None]) -> dict[str, Any]:
+        """Start the night of the use case, as its schedule would, and wait for its end."""
         dag_id = f"nightly_{self.use_case.name}"
         return self.api.wait(dag_id, self.api.trigger(dag_id, as_of), on_progress)
 

@@ -4,10 +4,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from textwrap import shorten
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
+
+_NOTE_CHARACTERS = 150
 
 
 @dataclass
@@ -48,7 +52,7 @@ class Progress:
         step = Step(title)
         self.steps.append(step)
         if self._live is None:
-            self.console.print(f"… {title}", highlight=False)
+            self._say(f"… {title}")
         try:
             yield step
         except BaseException:
@@ -58,7 +62,7 @@ class Progress:
             step.seconds = step.elapsed
             if self._live is None:
                 mark = "✗" if step.is_failed else "✓"
-                self.console.print(f"{mark} {title}  {step.seconds:.0f} s  {step.note}".rstrip(), highlight=False)
+                self._say(f"{mark} {title}  {step.seconds:.0f} s  {step.note}".rstrip())
 
     @property
     def phases(self) -> dict[str, float]:
@@ -70,5 +74,10 @@ class Progress:
             table.add_column(heading, overflow="fold")
         for step in self.steps:
             mark = "[red]✗" if step.is_failed else "[green]✓" if step.seconds is not None else "[yellow]…"
-            table.add_row(mark, step.title, f"{step.elapsed:.0f}", step.note)
+            note = shorten(step.note, _NOTE_CHARACTERS, placeholder=" …")
+            table.add_row(mark, Text(step.title), f"{step.elapsed:.0f}", Text(note))
         return table
+
+    def _say(self, line: str) -> None:
+        """Print one whole line, as a log wants it."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from nightloop.demo.airflow_api import AirflowApi
 from nightloop.demo.findings import Findings
@@ -43,25 +44,14 @@ def run_demo(settings: Settings, console: Console, *, stays_up: bool) -> int:
     """
     _start_over(settings.home)
     prepare_environment()
-    progress = Progress(console)
-    document: dict[str, Any] = {"closed": False, "use_cases": {}}
     stack = Stack(settings, are_dags_paused=True)
     try:
-        with progress.shown():
-            _tell(settings, stack, progress, document)
-        document["closed"] = _is_closed(document["use_cases"])
-    except NightloopError as error:
-        document["error"] = str(error)
-        console.print(f"[red]The story broke off:[/] {error}", highlight=False)
-    document["seconds"] = progress.phases
-    (settings.home / "demo.json").write_text(json.dumps(document, indent=1))
-    print_summary(document, console)
-    try:
-        if stays_up and document["closed"]:
+        is_closed = _tell_story(settings, stack, console)
+        if stays_up and is_closed:
             _stay_up(stack, console)
     finally:
         stack.stop()
-    return EXIT_OK if document["closed"] else EXIT_INPUT
+    return EXIT_OK if is_closed else EXIT_INPUT
 
 
 def prepare_environment() -> None:
@@ -69,7 +59,24 @@ def prepare_environment() -> None:
     os.environ.update({**SMALL_NIGHTS, **os.environ, **TELEMETRY_OFF, "NIGHTLOOP_NIGHTS_END": _NIGHTS_END})
 
 
-def _tell(settings: Settings, stack: Stack, progress: Progress, document: dict[str, Any]) -> None:
+def _tell_story(settings: Settings, stack: Stack, console: Console) -> bool:
+    """Tell both chapters, write `demo.json` and print what happened; say whether the loop closed."""
+    progress = Progress(console)
+    document: dict[str, Any] = {"closed": False, "use_cases": {}}
+    try:
+        with progress.shown():
+            _tell_chapters(settings, stack, progress, document)
+        document["closed"] = _is_closed(document["use_cases"])
+    except NightloopError as error:
+        document["error"] = str(error)
+        console.print(Text.assemble(("The story broke off: ", "red"), str(error)))
+    document["seconds"] = progress.phases
+    (settings.home / "demo.json").write_text(json.dumps(document, indent=1))
+    print_summary(document, console)
+    return bool(document["closed"])
+
+
+def _tell_chapters(settings: Settings, stack: Stack, progress: Progress, document: dict[str, Any]) -> None:
     with progress.step("start Airflow, Spark Connect and MLflow") as step:
         stack.start()
         stack.wait_ready(on_ready=lambda name, seconds: setattr(step, "note", f"{name} after {seconds:.0f} s"))
@@ -123,7 +130,9 @@ def print_summary(document: Mapping[str, Any], console: Console) -> None:
         table.add_column(heading, overflow="fold")
     lines = [key for key in next(iter(document["use_cases"].values()), {}) if key != "error_by_night"]
     for key in dict.fromkeys([*lines, "wait_until"]):
-        table.add_row(key.replace("_", " "), *(_tell_value(document["use_cases"][name].get(key)) for name in names))
+        table.add_row(
+            key.replace("_", " "), *(Text(_tell_value(document["use_cases"][name].get(key))) for name in names)
+        )
     console.print(table)
     total = sum(document["seconds"].values())
     answer = "[green]The loop closed[/]" if document["closed"] else "[red]The loop did not close[/]"

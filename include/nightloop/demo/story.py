@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from nightloop.demo.findings import Findings
@@ -35,50 +36,60 @@ class Chapter:
         far = night + timedelta(days=62 * count)
         return ticks(self.scheduler.use_case.schedule, night + timedelta(seconds=1), far)[:count]
 
+    def nights_of(self, history: tuple[datetime, datetime]) -> list[datetime]:
+        return ticks(self.scheduler.use_case.schedule, *history)
+
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
         with self.progress.step(f"{self.name}: {title}") as step:
             yield step
 
+    def send(self, nights: list[datetime], changes_from: datetime) -> None:
+        """Land all files at once: a night takes in only what is dated before its end."""
+        with self.step(f"simulate {len(nights)} nights of a world that changes on {changes_from:%Y-%m-%d}"):
+            self.world.send(nights, changes_from)
+
     def bootstrap(self, history: tuple[datetime, datetime]) -> None:
-        nights = ticks(self.scheduler.use_case.schedule, *history)
-        with self.step(f"simulate {len(nights)} nights of history") as step:
-            self.world.send(nights)
-        with self.step("bootstrap: history in one replay, first training") as step:
+        """Take the history in, train the first champion, and have the sources begin the night that follows."""
+        following = self.nights_after(history[1], 1)[0]
+        with self.step(f"bootstrap: {len(self.nights_of(history))} nights in one replay, first training") as step:
             self.scheduler.bootstrap(*history, _noting(step))
-            champion = self.findings.champion(self.nights_after(history[1], 1)[0])
+            champion = self.findings.champion(following)
             if champion is None:
                 raise NightloopError(
                     Fault(self.name, "a champion after the bootstrap", "none", "read the gate's verdict")
                 )
             step.note = f"champion is version {champion.version}, {champion.recipe['family']}"
+        self.scheduler.take_in(following)
 
-    def run_night(self, night: datetime, title: str) -> str:
-        """Run one night and return the decision's answer."""
+    def run_night(self, night: datetime, title: str, *, is_last: bool = False) -> str:
+        """Run one night and return the decision's answer; meanwhile the sources take in the next one, as they may."""
         with self.step(f"night {night:%Y-%m-%d}, {title}") as step:
+            if not is_last:
+                self.scheduler.take_in(self.nights_after(night, 1)[0])
             self.scheduler.run_night(night, _noting(step))
             verdict = self.findings.verdict(night)
-            step.note = f"{verdict.answer}: {verdict.reason}"[:150]
+            step.note = f"{verdict.answer}: {verdict.reason}"
         return verdict.answer
 
 
 def tell_taxi(chapter: Chapter) -> dict[str, Any]:
     """A concept drift is noticed, a retraining starts by itself, and the next night's error falls."""
     first, last = TAXI_HISTORY
+    following = chapter.nights_after(last, 4 + _MOST_NIGHTS_TO_VERDICT)
+    quiet, changed = following[:2], following[2:]
+    drift_from = quiet[-1]
+    chapter.send([*chapter.nights_of(TAXI_HISTORY), *following], drift_from)
     chapter.bootstrap(TAXI_HISTORY)
-    nights = iter(chapter.nights_after(last, 4 + _MOST_NIGHTS_TO_VERDICT))
-    quiet = [next(nights), next(nights)]
-    drift_from = quiet[1]
-    chapter.world.send(quiet)
     answers = [chapter.run_night(night, "quiet") for night in quiet]
-    verdict_night = _run_until_retrain(chapter, nights, drift_from)
+    nights = iter(changed)
+    verdict_night = _run_until_retrain(chapter, nights)
     with chapter.step("retraining, woken by the verdict") as step:
         retraining = chapter.scheduler.wait_for_retraining(_noting(step))
         step.note = f"{retraining['run_type']} run {retraining['dag_run_id']}"
     recovered, measured = next(nights), next(nights)
-    chapter.world.send([recovered, measured], drift_from)
     chapter.run_night(recovered, "scored by the new champion")
-    chapter.run_night(measured, "its labels mature")
+    chapter.run_night(measured, "its labels mature", is_last=True)
     before, after = chapter.findings.champion(verdict_night), chapter.findings.champion(recovered)
     return {
         **_summary(chapter, first, measured, [before, after], recovered),
@@ -97,12 +108,11 @@ def tell_taxi(chapter: Chapter) -> dict[str, Any]:
 def tell_loan(chapter: Chapter) -> dict[str, Any]:
     """A new kind of loan appears, and the answer is until when to wait, not a useless retraining."""
     first, last = LOAN_HISTORY
-    chapter.bootstrap(LOAN_HISTORY)
     quiet, changed = chapter.nights_after(last, 2)
-    chapter.world.send([quiet])
+    chapter.send([*chapter.nights_of(LOAN_HISTORY), quiet, changed], changed)
+    chapter.bootstrap(LOAN_HISTORY)
     quiet_answer = chapter.run_night(quiet, "quiet")
-    chapter.world.send([changed], changed)
-    answer = chapter.run_night(changed, "a new kind of loan appears")
+    answer = chapter.run_night(changed, "a new kind of loan appears", is_last=True)
     verdict = chapter.findings.verdict(changed)
     champion = chapter.findings.champion(changed)
     return {
@@ -117,10 +127,8 @@ def tell_loan(chapter: Chapter) -> dict[str, Any]:
     }
 
 
-def _run_until_retrain(chapter: Chapter, nights: Iterator[datetime], drift_from: datetime) -> datetime:
-    for _ in range(_MOST_NIGHTS_TO_VERDICT):
-        night = next(nights)
-        chapter.world.send([night], drift_from)
+def _run_until_retrain(chapter: Chapter, nights: Iterator[datetime]) -> datetime:
+    for night in islice(nights, _MOST_NIGHTS_TO_VERDICT):
         if chapter.run_night(night, "the world has changed") == "retrain":
             return night
     raise NightloopError(
@@ -134,7 +142,7 @@ def _summary(
     before, after = champions
     figures = chapter.findings.compare(compared_on, [before, after]) if compared_on else {}
     return {
-        "nights": len(ticks(chapter.scheduler.use_case.schedule, first, last)),
+        "nights": len(chapter.nights_of((first, last))),
         **chapter.findings.counts(first, last),
         "metric": chapter.scheduler.use_case.promotion.metric,
         "champion_before": {"version": before.version, "metric": figures.get(before.version)},

@@ -1,4 +1,4 @@
-"""The outside world of the demo: it sends files into the landing zone, and changes when told to."""
+"""The outside world of the demo: it sends files into the landing zone, and changes on a date."""
 
 import uuid
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ class World:
     rows_per_night: int
     drift: DriftKind
 
-    def send(self, nights: Sequence[datetime], drift_from: datetime | None = None) -> None:
-        """Land the files of some nights, as the world stands with or without its change."""
-        drifts = [Drift(kind=self.drift, at=drift_from)] if drift_from else []
+    def send(self, nights: Sequence[datetime], changes_from: datetime | None = None) -> None:
+        """Land the files of some nights; what belongs to the nights from one on is changed."""
+        drifts = [Drift(kind=self.drift, at=changes_from)] if changes_from else []
         with open_session(self.remote, str(uuid.uuid4()), []) as spark:
             simulate(self.use_case, spark, self.landing, nights, self.rows_per_night, drifts=drifts)
