@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 RESULTS = Path(__file__).with_name("results")
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 MIN_PAIRS = 5
 _VERSIONS = ("apache-airflow", "pyspark", "delta-spark", "great-expectations", "mlflow", "evidently", "scikit-learn",
              "torch", "horovod", "onnxruntime", "sqlalchemy", "pandas", "pyarrow")  # fmt: skip
@@ -117,6 +118,21 @@ def write_result(
         print(f"{key}: {ratio['median']} ({ratio['least']} to {ratio['most']} in {ratio['runs']} runs)")
     print(f"written to {path}")
     return path
+
+
+def write_section(name: str, text: str, page: Path = PAGE) -> None:
+    """Put text between the marks of a benchmark on the page that tells people the figures.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, found, rest = page.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{page} has no `{begin.strip()}` and `{end}`")
+    page.write_text(f"{before}{begin}{text}\n{closed}{after}")
+    print(f"written to {page}")
 
 
 def read_versions() -> dict[str, str]:

@@ -76,6 +76,7 @@ def _open(settings: Settings, stack: Stack, api: AirflowApi) -> tuple[Scheduler,
 
 def _run(scheduler: Scheduler, night: datetime) -> dict[str, Any]:
     """Run one night and take it apart, from Airflow's own record of each task and each job's own phases."""
+    scheduler.take_in(night)
     run = scheduler.run_night(night, lambda _: None)
     begin = datetime.fromisoformat(run["queued_at"])
     phases: dict[str, Mapping[str, float]] = {}

@@ -25,7 +25,7 @@ from nightloop.engine.server import ConnectServer, running_server
 from nightloop.engine.session import open_session
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import simulate
-from tests.loop import Loop
+from tests.loop import Loop, copy_folders
 
 SCOPE = "taxi_duration"
 ROWS = int(os.environ.get("NIGHTLOOP_BENCH_ROWS", "1000000"))
@@ -92,9 +92,7 @@ def _walk(loop: Loop) -> dict[int, float]:
 
 def _without_bounds(top: Path) -> Path:
     """Copy the folders of the use case; its sources look back without bound."""
-    folders = top / "folders"
-    shutil.copytree(CHECKOUT / "include" / "sources", folders / "sources")
-    shutil.copytree(CHECKOUT / "include" / "use_cases" / SCOPE, folders / "use_cases" / SCOPE)
+    folders = copy_folders(SCOPE, top / "folders")
     for path in folders.glob("sources/*/source.yaml"):
         document = yaml.safe_load(path.read_text())
         document.pop("lookback_days", None)

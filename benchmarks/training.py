@@ -1,0 +1,120 @@
+"""Time the training step of `tabular_net` on two ranks of this host: Horovod, DistributedDataParallel, and no exchange.
+
+`make bench NAME=training`. The same net, optimizer, rows and batches on every side; two processes each take half of a
+batch. `train_vs_ddp` is Horovod's samples per second over DistributedDataParallel's (Gloo), `train_vs_limit` over those
+of two processes that exchange nothing, which no exchange can beat. The sides take turns in rounds.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.harness import MIN_PAIRS, Spread, write_result
+from nightloop.training.distributed import HorovodRanks, OneRank
+from nightloop.training.launch import command_of_ranks
+from nightloop.training.net import TabularNet
+from nightloop.training.net_shape import NetShape, find_bins
+from nightloop.training.optimizer import AdamW
+
+RANKS = 2
+BATCH = 2048
+STEPS, WARM_UP_STEPS = 60, 10
+ROUNDS = MIN_PAIRS
+SHAPE = NetShape(numbers=20, cardinalities=(8, 12, 50, 200), outputs=1, width=128, blocks=2, members=16, number_width=8)
+SIDES = ("horovod", "ddp", "limit")
+
+
+def main() -> int:
+    """Time every side in turn, round by round."""
+    found: dict[str, list[float]] = {side: [] for side in SIDES}
+    for turn in range(ROUNDS):
+        for side in SIDES[turn % len(SIDES) :] + SIDES[: turn % len(SIDES)]:
+            found[side].append(run_side(side))
+        print(f"round {turn + 1}/{ROUNDS}: " + ", ".join(f"{side} {found[side][-1]:,.0f}/s" for side in SIDES))
+    ratios = {
+        f"train_vs_{side}": Spread.of(
+            [ours / theirs for ours, theirs in zip(found["horovod"], found[side], strict=True)]
+        )
+        for side in ("ddp", "limit")
+    }
+    parameters = sum(value.numel() for value in _net(0).parameters())
+    figures: dict[str, Any] = {f"samples_per_second_{side}": vars(Spread.of(found[side])) for side in SIDES}
+    figures |= {"ranks": RANKS, "batch_rows": BATCH, "parameters": parameters, "shape": SHAPE.to_dict()}
+    write_result("training", ratios=ratios, figures=figures, notes=__doc__ or "")
+    return 0
+
+
+def run_side(side: str) -> float:
+    """Return the samples per second of all ranks together."""
+    with tempfile.TemporaryDirectory(prefix="nightloop-bench-") as folder:
+        worker = [sys.executable, "-m", "benchmarks.training", side, folder]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // RANKS))}
+        if side == "horovod":
+            subprocess.run(command_of_ranks(RANKS, worker), env=environment, check=True, stdout=subprocess.DEVNULL)
+        else:
+            started = [
+                subprocess.Popen(worker, env={**environment, "RANK": str(rank), "WORLD_SIZE": str(RANKS)})
+                for rank in range(RANKS)
+            ]
+            if any(process.wait() for process in started):
+                raise RuntimeError(f"a rank of {side} failed")
+        seconds: list[float] = [json.loads(path.read_text()) for path in Path(folder).glob("rank-*.json")]
+    return BATCH * STEPS / max(seconds)
+
+
+def work(side: str, folder: Path) -> None:
+    """Be one rank: train some steps and leave the seconds they took."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    rank = int(os.environ.get("RANK", "0"))
+    ranks = HorovodRanks() if side == "horovod" else OneRank()
+    rank = ranks.rank if side == "horovod" else rank
+    net = _net(0)
+    forward: Any = net
+    if side == "ddp":
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=RANKS
+        )
+        forward = torch.nn.parallel.DistributedDataParallel(net)
+    optimizer = ranks.prepare(AdamW(net.parameters(), 2e-3, 1e-2), net)
+    random = np.random.default_rng(rank)
+    matrix, targets = torch.from_numpy(_matrix(random)), torch.from_numpy(random.integers(0, 2, BATCH // RANKS))
+    started = 0.0
+    for step in range(WARM_UP_STEPS + STEPS):
+        if step == WARM_UP_STEPS:
+            started = time.perf_counter()
+        margins = forward(matrix)[:, :, 0]
+        wanted = targets[:, None].expand_as(margins).float()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(margins, wanted)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    (folder / f"rank-{rank}.json").write_text(json.dumps(time.perf_counter() - started))
+
+
+def _net(seed: int) -> TabularNet:
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    numbers = _matrix(random)[:, : SHAPE.numbers]
+    bins = find_bins(numbers, random.integers(0, 2, len(numbers)).astype(float), 32, is_regression=False)
+    return TabularNet(SHAPE, torch.from_numpy(bins))
+
+
+def _matrix(random: np.random.Generator) -> np.ndarray:
+    numbers = random.normal(size=(BATCH // RANKS, SHAPE.numbers))
+    codes = [random.integers(0, cardinality, BATCH // RANKS) for cardinality in SHAPE.cardinalities]
+    return np.column_stack([numbers, *codes]).astype(np.float32)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        work(sys.argv[1], Path(sys.argv[2]))
+    else:
+        sys.exit(main())
