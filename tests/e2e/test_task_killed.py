@@ -98,9 +98,7 @@ def _kill_at_work(stack: Stack, api: AirflowApi, run_id: str, task_id: str, nigh
     tree = host.children(recursive=True)
     assert len(tree) >= 2, "a guard and its job"
     os.kill(process.pid, signal.SIGKILL)
-    _wait_until(
-        lambda: not any(member.is_running() for member in tree), "the end of the job's tree", lambda: str(tree)
-    )
+    _wait_until(lambda: not any(member.is_running() for member in tree), "the end of the job's tree", lambda: str(tree))
     return int(task["try_number"])
 
 
