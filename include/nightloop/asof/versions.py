@@ -23,16 +23,16 @@ def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
 
     A version is succeeded where a later one is both known and loaded. Mostly each is loaded no earlier than those
     before it; then the next one alone decides. One that overtook, because a record known earlier was loaded after it
-    (it came late, or was repaired), succeeds several: they get one row for each set of successors loaded so far.
+    (it came late, or was repaired), succeeds several: they get one row for each set of successors loaded so far. It is
+    one that was loaded before the version just ahead of it; else that one has succeeded all that it would.
     """
     record = Window.partitionBy(*keys)
     order = record.orderBy(*_ORDER)
-    earlier = order.rowsBetween(Window.unboundedPreceding, -1)
     ordered = rows.withColumns(
         {
             "_next_known": F.lead("known_at").over(order),
             "_next_loaded": F.lead("_loaded").over(order),
-            "_overtakes": F.col("_loaded") < F.max("_loaded").over(earlier),
+            "_overtakes": F.col("_loaded") < F.lag("_loaded").over(order),
         }
     )
     place = F.struct(*_ORDER).alias("place")
