@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nightloop.fault import Fault, NightloopError
 from nightloop.scoring.params import ScoringParams
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
 _SLICE_ROWS = 50_000
 
@@ -28,15 +30,40 @@ def score_frame(
 
     Memory does not grow with the rows: each Python worker holds the model and one batch. A multiclass model's score is
     the probability of the class it decides for; a regression decides nothing, so its decision is null.
+
+    Raises:
+        NightloopError: the model reads what the frame has not, or has of another type; nothing was scored yet.
     """
     from pyspark.sql.types import DoubleType, IntegerType, StructField, StructType
 
+    assert_signature(model, columns, frame.schema)
     frame.sparkSession.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", params.batch_rows)
     kept = frame.select(*keep, *(name for name in columns if name not in keep))
     fields = [field for field in kept.schema if field.name in set(keep)]
     added = [StructField("score", DoubleType()), StructField("decision", IntegerType())]
     threshold = params.decision_threshold if is_binary else None
     return kept.mapInArrow(_make_scorer(model, tuple(keep), threshold), StructType([*fields, *added]))
+
+
+def assert_signature(model: bytes, columns: Sequence[str], schema: "StructType") -> None:
+    """Pass if these columns are the model's inputs, in any order, and the schema has each as text or as a number.
+
+    Raises:
+        NightloopError: with every input that differs.
+    """
+    from pyspark.sql.types import NumericType, StringType
+
+    read = {entry.name: "text" if entry.type == "tensor(string)" else "a number" for entry in _open(model).get_inputs()}
+    types = {field.name: field.dataType for field in schema if field.name in columns}
+    faults = []
+    for name in sorted({*read, *columns}):
+        expected, found = read.get(name, "nothing: the model does not read it"), types.get(name)
+        is_met = isinstance(found, {"text": StringType, "a number": NumericType}.get(expected, ()))
+        if not is_met:
+            told = "no such column" if found is None else found.simpleString()
+            faults.append(Fault(f"feature {name}", expected, told, "score the features that the model was trained on"))
+    if faults:
+        raise NightloopError(faults)
 
 
 def _make_scorer(model: bytes, keep: tuple[str, ...], threshold: float | None) -> Any:
@@ -77,11 +104,7 @@ def _make_scorer(model: bytes, keep: tuple[str, ...], threshold: float | None) -
 
 def score_table(model: bytes, table: pa.Table) -> NDArray[np.float64]:
     """Return the model's scores of a table in memory, [N] or [N, classes]; scored slice by slice."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # idle threads of its pool spin
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = _open(model)
     parts = []
     for start in range(0, max(1, table.num_rows), _SLICE_ROWS):
         rows = table.slice(start, _SLICE_ROWS)
@@ -91,6 +114,14 @@ def score_table(model: bytes, table: pa.Table) -> NDArray[np.float64]:
         }
         parts.append(np.asarray(session.run(["score"], feed)[0], np.float64))
     return np.concatenate(parts)
+
+
+def _open(model: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # idle threads of its pool spin
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _column(table: pa.Table, name: str, *, is_text: bool) -> NDArray[Any]:
