@@ -8,6 +8,7 @@ Writes the gate's verdict to the ledger; facts `answer` (promote, keep, not_enou
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -21,6 +22,7 @@ from nightloop.scoring.frame import score_table
 from nightloop.stores.model_files import read_model
 from nightloop.training.plan import PlannedCandidate, judging_opens
 from nightloop.training_inputs import (
+    CHANGES,
     GATE,
     judged_rows,
     make_plan,
@@ -37,6 +39,7 @@ def judge_candidates(job: JobContext) -> JobResult:
     use_case, as_of, params = job.use_case, job.replay.last, job.use_case.promotion
     opened, lake = judging_opens(as_of, use_case.training), job.lake_files
     champion = job.ledger.champion(job.replay.scope, as_of)
+    changes = len(job.ledger.champion_history(job.replay.scope))
     contenders: list[Contender] = []
     baseline: tuple[float, ...] = ()
     serving = None
@@ -56,6 +59,7 @@ def judge_candidates(job: JobContext) -> JobResult:
         threshold = use_case.scoring.decision_threshold
         opponent = Opponent(baseline, serving)
         verdict = judge_gate(use_case.name, contenders, judged, opponent, params, threshold, earlier)
+    verdict = replace(verdict, facts={**verdict.facts, CHANGES: str(changes)})
     job.ledger.assert_not_fenced(job.replay, job.name, job.token)
     job.ledger.write_verdict(job.run_key, job.token, verdict, kind=GATE)
     figures = {check.name: check.figure for check in verdict.checks if check.figure is not None}

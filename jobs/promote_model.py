@@ -1,7 +1,8 @@
 """Close a retraining: make the refitted model champion of later nights, or keep the champion; answer the requests.
 
 Reads the verdicts of the gate and of the refit, and where the use case asks for a person's approval the options
-`approval` (Approve or Reject) and `approved_by`. Writes the change of champion and the audit to the ledger and moves
+`approval` (Approve or Reject) and `approved_by`. A change of champion made since the gate judged, such as a rollback
+while a person was asked, stands. Writes the change of champion and the audit to the ledger and moves
 the MLflow alias; answers every open request up to tonight, whatever the verdict. Fails when the gate has not judged or
 the approval is missing.
 """
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
 from nightloop.run import MAIN_VARIANT, JobResult
-from nightloop.training_inputs import GATE, REFIT, find_verdict, outcome_of, read_approval
+from nightloop.training_inputs import CHANGES, GATE, REFIT, find_verdict, outcome_of, read_approval
 
 
 def promote_model(job: JobContext) -> JobResult:
@@ -23,7 +24,8 @@ def promote_model(job: JobContext) -> JobResult:
     gate = find_verdict(ledger, job.run_key, GATE)
     refit = find_verdict(ledger, job.run_key, REFIT) if gate.answer == "promote" else None
     is_asked = refit is not None and refit.answer == "agree"
-    outcome = outcome_of(gate, refit, read_approval(job.use_case, job.options) if is_asked else None)
+    approval = read_approval(job.use_case, job.options) if is_asked else None
+    outcome = outcome_of(gate, refit, approval, ledger.champion_changes_since(scope, int(gate.facts[CHANGES])))
     before = ledger.champion(scope, as_of)
     ledger.assert_not_fenced(job.replay, job.name, job.token)
     if outcome.version is not None:

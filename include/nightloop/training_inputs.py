@@ -30,9 +30,10 @@ from nightloop.use_case import UseCase
 from nightloop.verdict import Verdict
 
 if TYPE_CHECKING:
-    from nightloop.stores.ledger import Ledger, ModelRow
+    from nightloop.stores.ledger import ChampionRow, Ledger, ModelRow
 
 GATE, REFIT = "gate", "refit"
+CHANGES = "champion_changes"  # fact of the gate's verdict: how many changes of champion there were when it judged
 PINNED_PARAMS = ("seed", "ranks", "accelerator")  # what of the training's parameters a model's bytes depend on
 _APPROVALS = {"Approve": True, "Reject": False}  # as Airflow's approval task words them
 
@@ -253,16 +254,22 @@ class Outcome:
     actor: str = GATE
 
 
-def outcome_of(gate: Verdict, refit: Verdict | None, approval: Approval | None) -> Outcome:
+def outcome_of(
+    gate: Verdict, refit: Verdict | None, approval: Approval | None, changes: "Sequence[ChampionRow]" = ()
+) -> Outcome:
     """Return what follows from the verdicts, and from a person's answer where the use case asks for one.
 
-    A refit that scores unlike its judged twin keeps the champion, and so does a rejection.
+    A refit that scores unlike its judged twin keeps the champion, and so do a rejection and another's change of
+    champion since the gate judged: nothing was compared with that one.
     """
     if gate.answer != "promote" or refit is None:
         return Outcome(gate.answer, gate.reason)
     if refit.answer != "agree":
         return Outcome("keep", refit.reason)
     version, reason = int(refit.facts["model_version"]), f"{gate.reason}; {refit.reason}"
+    if changes and changes[0].version != version:  # where it is this version, an earlier try of this run made it so
+        by = f"version {changes[0].version} became champion by {changes[0].decided_by} after the gate had judged"
+        return Outcome("keep", f"{by}: train again; {reason}")
     if approval is None:
         return Outcome("promote", reason, version)
     if approval.is_given:

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,8 +97,8 @@ def run(home: Path) -> Run:
     return run_job
 
 
-def retrain(run: Run, as_of: datetime = AS_OF) -> dict[str, JobResult | None]:
-    """Run the whole chain and return every job's result."""
+def refit(run: Run, as_of: datetime = AS_OF) -> dict[str, JobResult | None]:
+    """Run the chain up to the refitted model and return every job's result."""
     code, plan = run(plan_retraining, as_of)
     assert (code, plan is not None) == (EXIT_OK, True)
     for name in json.loads(plan.facts["candidates"]):
@@ -105,8 +106,12 @@ def retrain(run: Run, as_of: datetime = AS_OF) -> dict[str, JobResult | None]:
     results = {"plan": plan, "judge": run(judge_candidates, as_of)[1]}
     code, results["refit"] = run(refit_recipe, as_of)
     assert code in (EXIT_OK, EXIT_SKIPPED)
-    results["promote"] = run(promote_model, as_of)[1]
     return results
+
+
+def retrain(run: Run, as_of: datetime = AS_OF) -> dict[str, JobResult | None]:
+    """Run the whole chain and return every job's result."""
+    return {**refit(run, as_of), "promote": run(promote_model, as_of)[1]}
 
 
 def test_a_tuned_model_keeps_what_its_search_found(
@@ -158,6 +163,21 @@ def test_a_first_model_then_a_refresh_after_a_concept_drift(home: Path, ledger: 
     before = [ledger.champion_history(SCOPE), ledger.audit(SCOPE), ledger.models(SCOPE)]
     retrain(run, later)
     assert [ledger.champion_history(SCOPE), ledger.audit(SCOPE), ledger.models(SCOPE)] == before
+
+
+def test_a_rollback_while_a_model_waits_for_its_promotion_stands(home: Path, ledger: Ledger, run: Run) -> None:
+    make_nights(home / "lake", nights=12)
+    assert retrain(run)["promote"].facts["champion"] == "1"
+    later = AS_OF + timedelta(days=4)
+    make_nights(home / "lake", nights=16, slower_from=AS_OF + timedelta(days=1))
+    assert refit(run, later)["judge"].facts["answer"] == "promote"
+    rolled_back = ledger.register_model(replace(ledger.model(SCOPE, 1), digest="of another"))
+    ledger.change_champion(SCOPE, rolled_back, later, "rollback_champion by ann", "too high")
+    history = ledger.champion_history(SCOPE)
+    promotion = run(promote_model, later)[1]
+    assert promotion.facts["answer"] == "keep"
+    assert "rollback_champion by ann after the gate had judged" in promotion.facts["reason"]
+    assert ledger.champion_history(SCOPE) == history
 
 
 def test_a_version_is_reproduced_from_its_pins(home: Path, ledger: Ledger, run: Run) -> None:

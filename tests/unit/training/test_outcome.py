@@ -1,10 +1,13 @@
 """How a retraining ends: by the verdicts alone, or by a person's answer as well."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from nightloop.fault import NightloopError
 from nightloop.folders import load_use_case
 from nightloop.settings import CHECKOUT
+from nightloop.stores.ledger import ChampionRow
 from nightloop.training_inputs import Approval, outcome_of, read_approval
 from nightloop.use_case import UseCase
 from nightloop.verdict import Verdict
@@ -38,6 +41,19 @@ def test_a_person_decides_and_is_named() -> None:
     refused = outcome_of(PROMOTE, AGREE, Approval(is_given=False, by="bob"))
     assert (refused.answer, refused.version, refused.actor) == ("keep", None, "bob")
     assert "version 4 was rejected by bob" in refused.reason
+
+
+def test_a_change_of_champion_since_the_gate_judged_stands() -> None:
+    def change(version: int) -> ChampionRow:
+        return ChampionRow(
+            "loans", version, 3, datetime(2025, 1, 1, tzinfo=UTC), "rollback_champion by ann", "too high"
+        )
+
+    found = outcome_of(PROMOTE, AGREE, Approval(is_given=True, by="bob"), [change(2)])
+    assert (found.answer, found.version) == ("keep", None)
+    assert found.reason.startswith("version 2 became champion by rollback_champion by ann after the gate had judged")
+    again = outcome_of(PROMOTE, AGREE, None, [change(4), change(2)])
+    assert (again.answer, again.version) == ("promote", 4)
 
 
 def test_the_answer_is_read_where_it_is_asked_for(use_case: UseCase) -> None:

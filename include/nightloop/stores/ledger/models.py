@@ -77,6 +77,11 @@ class ModelRecords(LedgerPart):
         rows = self._fetch(query.order_by(champion_changes.c.decided_as_of, champion_changes.c.id))
         return [row_as(ChampionRow, row) for row in rows]
 
+    def champion_changes_since(self, scope: str, seen: int) -> list[ChampionRow]:
+        """Return the changes of champion that were made after the first `seen` ones, as they were made."""
+        query = select(champion_changes).where(champion_changes.c.scope == scope).order_by(champion_changes.c.id)
+        return [row_as(ChampionRow, row) for row in self._fetch(query)[seen:]]
+
     def write_audit(self, scope: str, action: str, actor: str, why: str, from_: str, to: str, as_of: datetime) -> None:
         """Append one line of audit; the same line written again adds none."""
         row = {"scope": scope, "action": action, "actor": actor, "why": why, "from": from_, "to": to, "as_of": as_of}
