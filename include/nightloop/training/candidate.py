@@ -85,7 +85,8 @@ def fit_candidate(
     Without `choices` they are made first, by fits on the older part of the window and a look at its youngest part: the
     parameters where the recipe searches for them, the family's own, and the calibration. With them the recipe is
     frozen. The artifact takes raw feature columns and is held against the trained model. With the recipe's
-    `class_weight: balanced` every class weighs the same in a fit.
+    `class_weight: balanced` every class weighs the same in a fit. With `quantization: int8` the artifact that was held
+    against the model is then stored in int8, and that one is what the gate judges.
 
     Raises:
         ArtifactMismatchError: the artifact's scores differ from the model's by more than 1e-5 of the scores' scale.
@@ -116,15 +117,19 @@ def fit_candidate(
         choose_scores = target.score(calibration.apply(fitted.choose_margins))
     model = pack_model(encoder, fitted, calibration, target)
     verify_model(model, rows.whole.slice(0, PARITY_ROWS), target.score(calibration.apply(fitted.margins)))
+    if recipe.params.get("quantization") == "int8":
+        model = pack_model(encoder, fitted, calibration, target, is_quantized=True)
     made = {**fitted.choices, **calibration.to_choices()}
     baseline = _baseline(task, target.classes, labels, _weights(rows.whole))
     seconds = time.monotonic() - started
     return Candidate(model, made, choose_scores, baseline, seconds, problem.params, tuned, fitted.facts)
 
 
-def pack_model(encoder: Encoder, fitted: Fitted, calibration: Calibration, target: Target) -> bytes:
+def pack_model(
+    encoder: Encoder, fitted: Fitted, calibration: Calibration, target: Target, *, is_quantized: bool = False
+) -> bytes:
     """Join encoder, model, calibration and score into one ONNX graph; its one output is `score`, float32."""
-    graph = Graph()
+    graph = Graph(is_quantized=is_quantized)
     margins = calibration.add_to(graph, fitted.add_head(graph, encoder.add_to(graph)))
     return graph.to_bytes(target.add_to(graph, margins), target.classes)
 

@@ -26,6 +26,7 @@ _PARAMS: Mapping[Family, frozenset[str]] = {
             "patience",
             "average_epochs",
             "focal_gamma",
+            "quantization",
         ]
     ),
     "gradient_boosting": frozenset(
@@ -85,12 +86,15 @@ class Recipe(BaseModel):
         searched = () if self.tuning is None else self.tuning.space
         if unknown := sorted({*self.params, *searched} - known):
             raise ValueError(f"{self.family} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        if (found := self.params.get("quantization", "int8")) != "int8":
+            raise ValueError(f"quantization must be int8, found {found}; leave it out for float32")
         return self
 
     @property
     def name(self) -> str:
         aged = "" if self.half_life_days is None else f"-half-life-{self.half_life_days:g}d"
-        return f"{self.family}{aged}{'' if self.tuning is None else '-tuned'}"
+        quantized = "-int8" if "quantization" in self.params else ""
+        return f"{self.family}{aged}{quantized}{'' if self.tuning is None else '-tuned'}"
 
 
 class TrainingParams(BaseModel):

@@ -49,7 +49,7 @@ def fit_tabular_net(problem: Problem, whole: Matrix, choosing: Choosing | Choice
 
     Parameters: `width`, `blocks`, `members`, `number_width`, `bins`, `dropout`, `learning_rate`, `weight_decay`,
     `batch_rows`, `epochs` (at most), `patience`, `average_epochs` (length of the exponential average of the weights, in
-    epochs), `focal_gamma` (0: plain log loss).
+    epochs), `focal_gamma` (0: plain log loss), `quantization` (`int8`: how the artifact stores the weights).
     """
     if isinstance(choosing, Choosing):
         outcome = _train(problem, {"whole": whole, "fit": choosing.fit, "choose": choosing.choose}, None)
@@ -139,16 +139,16 @@ class _Head:
 
     def add_to(self, graph: Graph, matrix: str) -> str:
         embedded = self._embed(graph, matrix)
-        layers = [self._layer(graph, place) for place in range(1, self.shape.blocks)]
+        layers = [self._linear(graph, f"layers.{place}") for place in range(1, self.shape.blocks)]
         margins = [self._add_member(graph, embedded, layers, member) for member in range(self.shape.members)]
-        weight, bias = (graph.constant(self.weights[f"direct.{part}"]) for part in ("weight", "bias"))
+        weight, bias = self._linear(graph, "direct")
         return graph.add("Add", graph.add("Mean", *margins), graph.add("Gemm", embedded, weight, bias, transB=1))
 
     def _embed(self, graph: Graph, matrix: str) -> str:
         numbers = self.shape.numbers
         parts = [self._embed_numbers(graph, matrix)] if numbers else []
         for place in range(len(self.shape.cardinalities)):
-            table = graph.constant(self.weights[f"embeddings.{place}.weight"])
+            table = graph.weights(self.weights[f"embeddings.{place}.weight"])
             parts.append(graph.add("Gather", table, add_code(graph, matrix, numbers + place)))
         return graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
@@ -158,18 +158,17 @@ class _Head:
         places = graph.add("Mul", graph.add("Sub", column, lefts), slopes)
         places = graph.add("Clip", places, graph.constant(0.0), graph.constant(1.0))
         known = graph.add("Transpose", graph.add("Concat", places, column, axis=2), perm=[1, 0, 2])
-        embedded = graph.add("MatMul", known, graph.constant(self.weights["number_weights"]))
+        embedded = graph.add("MatMul", known, graph.weights(self.weights["number_weights"]))
         flat = graph.constant([-1, self.shape.numbers * self.shape.number_width])
         return graph.add("Reshape", graph.add("Transpose", embedded, perm=[1, 0, 2]), flat)
 
-    def _layer(self, graph: Graph, place: int) -> tuple[str, str]:
-        weight, bias = (graph.constant(self.weights[f"layers.{place}.{part}"]) for part in ("weight", "bias"))
-        return weight, bias
+    def _linear(self, graph: Graph, name: str) -> tuple[str, str]:
+        return graph.weights(self.weights[f"{name}.weight"]), graph.constant(self.weights[f"{name}.bias"])
 
     def _add_member(self, graph: Graph, embedded: str, layers: Sequence[tuple[str, str]], member: int) -> str:
         entry = self.weights["layers.0.weight"] * self.weights["scalings"][member]
-        first = graph.constant(entry), graph.constant(self.weights["layers.0.bias"])
+        first = graph.weights(entry), graph.constant(self.weights["layers.0.bias"])
         hidden = embedded
         for weight, bias in (first, *layers):
             hidden = graph.add("Relu", graph.add("Gemm", hidden, weight, bias, transB=1))
-        return graph.add("MatMul", hidden, graph.constant(self.weights["heads"][member]))
+        return graph.add("MatMul", hidden, graph.weights(self.weights["heads"][member]))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from pydantic import ValidationError
 from sklearn.metrics import log_loss, roc_auc_score
 
 from nightloop.training.candidate import ArtifactMismatchError, Candidate, fit_candidate, run_model, verify_model
@@ -63,6 +64,25 @@ def test_frozen_recipe_repeats_the_twin(family: str, tmp_path: Path) -> None:
     refit = fit(family, "binary", tmp_path / "refit", choices=dict(twin.choices))
     assert refit.model == twin.model
     assert refit.choose_scores is None
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_int8_weights_are_smaller_and_score_nearly_the_same(task: Task, tmp_path: Path) -> None:
+    plain = fit("tabular_net", task, tmp_path / "plain", width=128, epochs=4)
+    small = fit("tabular_net", task, tmp_path / "small", width=128, epochs=4, quantization="int8")
+    assert len(small.model) < 0.5 * len(plain.model)
+    assert small.model == fit("tabular_net", task, tmp_path / "again", width=128, epochs=4, quantization="int8").model
+    new = make_features(2000, seed=1)
+    expected, found = run_model(plain.model, new), run_model(small.model, new)
+    assert 0 < np.abs(found - expected).max() < 0.1 * np.std(expected)
+    alone = run_model(small.model, new.slice(7, 1))
+    np.testing.assert_allclose(alone, found[7:8], atol=1e-5 * max(1.0, float(np.std(expected))))
+
+
+def test_another_quantization_than_int8_is_refused() -> None:
+    assert Recipe(family="tabular_net", params={"quantization": "int8"}).name == "tabular_net-int8"
+    with pytest.raises(ValidationError, match="quantization must be int8, found int4"):
+        Recipe(family="tabular_net", params={"quantization": "int4"})
 
 
 def test_scores_of_the_choose_window_come_from_a_model_that_never_saw_it(tmp_path: Path) -> None:
