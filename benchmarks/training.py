@@ -2,7 +2,8 @@
 
 `make bench NAME=training`. The same net, optimizer, rows and batches on every side; two processes each take half of a
 batch. `train_vs_ddp` is Horovod's samples per second over DistributedDataParallel's (Gloo), `train_vs_limit` over those
-of two processes that exchange nothing, which no exchange can beat. The sides take turns in rounds.
+of two processes that exchange nothing, which no exchange can beat. The sides take turns in rounds. `read_overhead` is
+what it takes to bring rows from a Delta table to the ranks, batch by batch, over an epoch on the same rows in memory.
 """
 
 import json
@@ -11,23 +12,34 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
+from deltalake import write_deltalake
 
 from benchmarks.harness import MIN_PAIRS, Spread, write_result
+from nightloop.dataset import DatasetRef
+from nightloop.run import Replay, format_night
+from nightloop.stores.lake_files import LakeFiles
 from nightloop.training.distributed import HorovodRanks, OneRank
+from nightloop.training.encoder import fit_encoder
 from nightloop.training.launch import command_of_ranks
 from nightloop.training.net import TabularNet
 from nightloop.training.net_shape import NetShape, find_bins
+from nightloop.training.net_training import Arrays
 from nightloop.training.optimizer import AdamW
+from nightloop.training.problem import Matrix
+from nightloop.training.tabular_net import write_rows
 
 RANKS = 2
 BATCH = 2048
 STEPS, WARM_UP_STEPS = 60, 10
 ROUNDS = MIN_PAIRS
+READ_ROWS = 200_000
 SHAPE = NetShape(numbers=20, cardinalities=(8, 12, 50, 200), outputs=1, width=128, blocks=2, members=16, number_width=8)
 SIDES = ("horovod", "ddp", "limit")
 
@@ -45,9 +57,20 @@ def main() -> int:
         )
         for side in ("ddp", "limit")
     }
+    epoch_s = READ_ROWS / Spread.of(found["horovod"]).median
+    read_s = [measure_reading() for _ in range(ROUNDS)]
+    ratios["read_overhead"] = Spread.of([seconds / epoch_s for seconds in read_s])
     parameters = sum(value.numel() for value in _net(0).parameters())
     figures: dict[str, Any] = {f"samples_per_second_{side}": vars(Spread.of(found[side])) for side in SIDES}
-    figures |= {"ranks": RANKS, "batch_rows": BATCH, "parameters": parameters, "shape": SHAPE.to_dict()}
+    figures |= {
+        "read_rows": READ_ROWS,
+        "read_s": vars(Spread.of(read_s)),
+        "epoch_s": round(epoch_s, 2),
+        "ranks": RANKS,
+        "batch_rows": BATCH,
+        "parameters": parameters,
+        "shape": SHAPE.to_dict(),
+    }
     write_result("training", ratios=ratios, figures=figures, notes=__doc__ or "")
     return 0
 
@@ -68,6 +91,34 @@ def run_side(side: str) -> float:
                 raise RuntimeError(f"a rank of {side} failed")
         seconds: list[float] = [json.loads(path.read_text()) for path in Path(folder).glob("rank-*.json")]
     return BATCH * STEPS / max(seconds)
+
+
+def measure_reading() -> float:
+    """Return the seconds from a Delta table to the last batch of an epoch: read, encode, lay out, take."""
+    random = np.random.default_rng(0)
+    numeric = [f"number_{place}" for place in range(SHAPE.numbers)]
+    categorical = [f"category_{place}" for place in range(len(SHAPE.cardinalities))]
+    columns: dict[str, Any] = {name: random.normal(size=READ_ROWS) for name in numeric}
+    for name, cardinality in zip(categorical, SHAPE.cardinalities, strict=True):
+        columns[name] = random.integers(0, cardinality, READ_ROWS).astype(str)
+    columns["label"] = random.integers(0, 2, READ_ROWS).astype(float)
+    night = datetime(2025, 1, 1, tzinfo=UTC)
+    ref, replay = DatasetRef("features", "bench", "v1"), Replay("bench", (night,))
+    columns |= {"night": [format_night(night)] * READ_ROWS, "variant": [replay.variant] * READ_ROWS}
+    with tempfile.TemporaryDirectory(prefix="nightloop-bench-") as top:
+        write_deltalake(f"{top}/lake/{ref.path}", pa.table(columns), partition_by=["night", "variant"])
+        started = time.perf_counter()
+        stored = LakeFiles(f"{top}/lake").open(ref, replay)
+        table = pa.Table.from_batches(stored.stream([*numeric, *categorical, "label"]))
+        encoder = fit_encoder(table, numeric, categorical)
+        labels = table.column("label").to_numpy()
+        matrix = Matrix(encoder.layout, encoder.transform(table), labels, np.ones(READ_ROWS))
+        write_rows(Path(top), "whole", matrix)
+        arrays = Arrays(Path(top), "whole", torch.device("cpu"))
+        order = random.permutation(READ_ROWS)
+        for start in range(0, READ_ROWS, BATCH):
+            arrays.take(order[start : start + BATCH])
+        return time.perf_counter() - started
 
 
 def work(side: str, folder: Path) -> None:

@@ -119,13 +119,18 @@ def _lay_out(work: Path, spec: dict[str, Any], windows: Mapping[str, Matrix]) ->
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     for name, matrix in windows.items():
-        for part in ("features", "targets", "weights"):
-            np.save(work / f"{name}_{part}.npy", getattr(matrix, part).astype(np.float32), allow_pickle=False)
+        write_rows(work, name, matrix)
         seen = slice(None, None, max(1, matrix.rows // _BIN_ROWS))
         numbers, is_regression = matrix.features[seen, : matrix.layout.numbers], spec["task"] == "regression"
         bins = find_bins(numbers, matrix.targets[seen], spec["bins"], is_regression=is_regression)
         np.save(work / f"{name}_bins.npy", bins, allow_pickle=False)
     target.write_text(json.dumps(spec, sort_keys=True))
+
+
+def write_rows(work: Path, name: str, matrix: Matrix) -> None:
+    """Write the rows of a window as files that every rank maps."""
+    for part in ("features", "targets", "weights"):
+        np.save(work / f"{name}_{part}.npy", getattr(matrix, part).astype(np.float32), allow_pickle=False)
 
 
 class _Head:
