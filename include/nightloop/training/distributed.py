@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# Horovod's own thread asks its peers this often whether a tensor is ready: at 1 ms, its default, that takes a tenth of a
-# CPU from the training, and longer waits delay every step (benchmarks/training.py)
+# Horovod's own thread asks its peers this often whether a tensor is ready: at 1 ms, its default, that takes a tenth of
+# a CPU from the training, and longer waits delay every step (benchmarks/training.py)
 _CPU_CYCLE_MS = "3.5"
 
 
