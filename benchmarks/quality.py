@@ -15,9 +15,10 @@ import numpy as np
 
 from benchmarks.harness import Spread, write_result, write_section
 from benchmarks.quality_data import Problem, read_problems
+from nightloop.artifact import run_model
 from nightloop.evaluation.bootstrap import draw_weights
 from nightloop.evaluation.metrics import Floats, compute_metric, compute_weighted, gain
-from nightloop.training.candidate import fit_candidate, run_model
+from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import prepare_rows
 from nightloop.training.params import Recipe, TrainingParams
 from nightloop.training.plan import PlannedCandidate

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from nightloop.artifact import score_table
 from nightloop.evaluation.checks import Contender
 from nightloop.evaluation.error_budget import count_recent
 from nightloop.evaluation.gate import Opponent, judge_gate
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
 from nightloop.run import JobResult
-from nightloop.scoring.frame import score_table
 from nightloop.stores.model_files import read_model
 from nightloop.training.plan import PlannedCandidate, judging_opens
 from nightloop.training_inputs import (

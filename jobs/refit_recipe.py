@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nightloop.artifact import score_table
 from nightloop.evaluation.agreement import judge_agreement
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
 from nightloop.model_card import render_card
 from nightloop.model_card_inputs import describe_version
 from nightloop.run import JobResult
-from nightloop.scoring.frame import score_table
 from nightloop.stores.model_files import read_model
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import prepare_rows

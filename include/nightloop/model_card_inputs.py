@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
+from nightloop.artifact import score_table
 from nightloop.code_version import code_version
 from nightloop.evaluation.bootstrap import JudgedRows
 from nightloop.evaluation.checks import Contender, share_left
@@ -15,7 +16,6 @@ from nightloop.evaluation.scorecard import count_decisions, mask_groups, measure
 from nightloop.evaluation.weak_spots import find_weak_spots
 from nightloop.model_card import Card, Importance, SliceLine
 from nightloop.model_card.plots import draw_plots
-from nightloop.scoring.frame import score_table
 from nightloop.stores.ledger import ModelRow
 from nightloop.training.plan import PlannedCandidate
 from nightloop.training_inputs import GATE, REFIT, judged_rows, score_disturbed

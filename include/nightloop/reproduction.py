@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from nightloop.scoring.frame import score_table
+from nightloop.artifact import score_table
 from nightloop.settings import Settings
 from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.ledger import Ledger, ModelRow

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nightloop.artifact import score_table
 from nightloop.asof_inputs import load_sources, version_features
 from nightloop.dataset import DatasetRef
 from nightloop.evaluation.bootstrap import JudgedRows
@@ -20,7 +21,6 @@ from nightloop.fault import Fault, NightloopError
 from nightloop.feature_builds import refused_nights
 from nightloop.run import MAIN_VARIANT, Replay, RunKey, parse_night
 from nightloop.schedule import ticks
-from nightloop.scoring.frame import score_table
 from nightloop.source import Source
 from nightloop.stores.lake_files import LakeFiles
 from nightloop.training.dataset import content_hash, join_labels, matured_labels, select_window

@@ -20,13 +20,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from nightloop.artifact import score_table
 from nightloop.dataset import DatasetRef
 from nightloop.demo.airflow_api import AirflowApi
 from nightloop.demo.nights import Scheduler
 from nightloop.drift.past import DRIFT, DRIFT_REPLAY
 from nightloop.run import RunKey, format_night
 from nightloop.schedule import ticks
-from nightloop.scoring.frame import score_table
 from nightloop.settings import CHECKOUT, Settings
 from nightloop.stack import Stack
 from nightloop.stack.environment import TELEMETRY_OFF

@@ -49,8 +49,8 @@ class Findings:
 
     def compare(self, cohort: datetime, models: "Sequence[ModelRow]") -> dict[int, float]:
         """Return the promotion metric of several models on the same matured rows of one night, by version."""
+        from nightloop.artifact import score_table
         from nightloop.evaluation.metrics import compute_metric
-        from nightloop.scoring.frame import score_table
 
         night = format_night(cohort)
         labels = self._read(DatasetRef("labels", self.use_case.name), ("cohort", "=", night))

@@ -1,20 +1,15 @@
-"""Score feature rows with an ONNX model: inside Spark batch by batch, or in this process for a table in memory."""
+"""Score feature rows with an ONNX model inside Spark, batch by batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
+from nightloop.artifact import open_model
 from nightloop.fault import Fault, NightloopError
 from nightloop.scoring.params import ScoringParams
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
-
-_SLICE_ROWS = 50_000
 
 
 def score_frame(
@@ -53,7 +48,9 @@ def assert_signature(model: bytes, columns: Sequence[str], schema: "StructType")
     """
     from pyspark.sql.types import NumericType, StringType
 
-    read = {entry.name: "text" if entry.type == "tensor(string)" else "a number" for entry in _open(model).get_inputs()}
+    read = {
+        entry.name: "text" if entry.type == "tensor(string)" else "a number" for entry in open_model(model).get_inputs()
+    }
     types = {field.name: field.dataType for field in schema if field.name in columns}
     faults = []
     for name in sorted({*read, *columns}):
@@ -100,33 +97,3 @@ def _make_scorer(model: bytes, keep: tuple[str, ...], threshold: float | None) -
             yield pyarrow.RecordBatch.from_arrays(columns, names=[*keep, "score", "decision"])
 
     return score_batches
-
-
-def score_table(model: bytes, table: pa.Table) -> NDArray[np.float64]:
-    """Return the model's scores of a table in memory, [N] or [N, classes]; scored slice by slice."""
-    session = _open(model)
-    parts = []
-    for start in range(0, max(1, table.num_rows), _SLICE_ROWS):
-        rows = table.slice(start, _SLICE_ROWS)
-        feed: Mapping[str, NDArray[Any]] = {
-            entry.name: _column(rows, entry.name, is_text=entry.type == "tensor(string)")
-            for entry in session.get_inputs()
-        }
-        parts.append(np.asarray(session.run(["score"], feed)[0], np.float64))
-    return np.concatenate(parts)
-
-
-def _open(model: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # idle threads of its pool spin
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _column(table: pa.Table, name: str, *, is_text: bool) -> NDArray[Any]:
-    column = table.column(name)
-    if is_text:
-        return np.asarray(column.cast(pa.string()).fill_null("").to_numpy(), object).reshape(-1, 1)
-    with np.errstate(over="ignore"):
-        return np.asarray(column.cast(pa.float64()).to_numpy(), np.float32).reshape(-1, 1)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nightloop.artifact import run_model
 from nightloop.training import gradient_boosting, linear, tabular_net
 from nightloop.training.calibration import Calibration
 from nightloop.training.dataset import LABEL, WEIGHT, TrainingRows
@@ -148,25 +149,6 @@ def verify_model(model: bytes, table: pa.Table, expected: Floats) -> None:
             f"the ONNX artifact differs from the trained model by {difference:.2e} on {len(expected)} rows, "
             f"allowed {PARITY_TOLERANCE:.0e}"
         )
-
-
-def run_model(model: bytes, table: pa.Table) -> NDArray[np.float32]:
-    """Score a table of raw feature columns with an artifact."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # idle threads of its pool spin
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed: dict[str, NDArray[Any]] = {}
-    for entry in session.get_inputs():
-        column = table.column(entry.name)
-        if entry.type == "tensor(string)":
-            values = column.cast(pa.string()).fill_null("").to_numpy().astype(object)
-        else:
-            with np.errstate(over="ignore"):
-                values = column.cast(pa.float64()).to_numpy().astype(np.float32)
-        feed[entry.name] = values.reshape(-1, 1)
-    return np.asarray(session.run(["score"], feed)[0])
 
 
 def _fit_encoder(table: pa.Table, planned: PlannedCandidate, problem: Problem) -> Encoder:

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from nightloop.artifact import run_model
 from nightloop.evaluation.bootstrap import JudgedRows
 from nightloop.evaluation.checks import Contender
 from nightloop.evaluation.gate import Opponent, judge_gate
 from nightloop.evaluation.params import PromotionParams
-from nightloop.training.candidate import fit_candidate, run_model
+from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import prepare_rows
 from nightloop.training.params import Recipe, TrainingParams
 from nightloop.training.plan import PlannedCandidate

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from pyspark.sql.types import DataType, DoubleType, LongType, StringType, StructField, StructType
 
+from nightloop.artifact import score_table
 from nightloop.fault import NightloopError
-from nightloop.scoring.frame import assert_signature, score_frame, score_table
+from nightloop.scoring.frame import assert_signature, score_frame
 from nightloop.scoring.params import ScoringParams
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.params import Recipe, Task, TrainingParams

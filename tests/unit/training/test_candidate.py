@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import log_loss, roc_auc_score
 
-from nightloop.training.candidate import ArtifactMismatchError, Candidate, fit_candidate, run_model, verify_model
+from nightloop.artifact import run_model
+from nightloop.training.candidate import ArtifactMismatchError, Candidate, fit_candidate, verify_model
 from nightloop.training.params import Recipe, Task, TrainingParams
 from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows, plan
 

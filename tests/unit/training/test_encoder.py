@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from nightloop.training.candidate import run_model
+from nightloop.artifact import run_model
 from nightloop.training.encoder import Encoder, fit_encoder
 from nightloop.training.graph import Graph
 

@@ -80,7 +80,7 @@ class ModelRecords(LedgerPart):
     def champion_changes_since(self, scope: str, seen: int) -> list[ChampionRow]:
         """Return the changes of champion that were made after the first `seen` ones, as they were made."""
         query = select(champion_changes).where(champion_changes.c.scope == scope).order_by(champion_changes.c.id)
-        return [row_as(ChampionRow, row) for row in self._fetch(query)[seen:]]
+        return [row_as(ChampionRow, row) for row in self._fetch(query.offset(seen))]
 
     def write_audit(self, scope: str, action: str, actor: str, why: str, from_: str, to: str, as_of: datetime) -> None:
         """Append one line of audit; the same line written again adds none."""
