@@ -53,16 +53,20 @@ def test_a_night_whose_task_processes_were_killed_equals_the_undisturbed_one(
     night = parse_instant(document["use_cases"][SCOPE]["recovery"])
     loop = Loop(demo_home, SCOPE, stack.remote)
     undisturbed = read_night(loop, night)
+    drawn = {task_id: _count_attempts(stack, task_id, night) for task_id in KILLED}
     run_id = _run_again(api, night)
+    tries = {}
     for task_id in KILLED:
-        tries = _kill_at_work(stack, api, run_id, task_id, night)
         _wait_until(
-            lambda name=task_id, tried=tries: _task(api, run_id, name)["try_number"] > tried,
-            f"another attempt of {task_id}",
+            lambda name=task_id: _count_attempts(stack, name, night) > drawn[name],
+            f"{task_id} at work",
             lambda: _describe(api, run_id),
         )
+        tries[task_id] = _kill_at_work(stack, api, run_id, task_id)
     api.wait(DAG, run_id, lambda _: None)
-    assert {task_id: _task(api, run_id, task_id)["state"] for task_id in KILLED} == dict.fromkeys(KILLED, "success")
+    ended = {task_id: _task(api, run_id, task_id) for task_id in KILLED}
+    assert {task_id: task["state"] for task_id, task in ended.items()} == dict.fromkeys(KILLED, "success")
+    assert {task_id: task["try_number"] - tries[task_id] for task_id, task in ended.items()} == dict.fromkeys(KILLED, 1)
     assert_equal(undisturbed, read_night(loop, night), "a night whose task processes were killed")
 
 
@@ -82,23 +86,21 @@ def _run_again(api: AirflowApi, night: datetime) -> str:
     return run_id
 
 
-def _kill_at_work(stack: Stack, api: AirflowApi, run_id: str, task_id: str, night: datetime) -> int:
-    """Kill the task's process once its job has drawn a token; return the number of the attempt that died."""
-    ledger, replay = Ledger.open(stack.settings.ledger_url), Replay(SCOPE, (night,))
-    drawn = len(ledger.stale_tokens(replay, task_id, _ANY_TOKEN))
-    _wait_until(
-        lambda: len(ledger.stale_tokens(replay, task_id, _ANY_TOKEN)) > drawn,
-        f"{task_id} at work",
-        lambda: _describe(api, run_id),
-    )
-    ledger.close()
+def _count_attempts(stack: Stack, task_id: str, night: datetime) -> int:
+    with closing(Ledger.open(stack.settings.ledger_url)) as ledger:
+        return len(ledger.stale_tokens(Replay(SCOPE, (night,)), task_id, _ANY_TOKEN))
+
+
+def _kill_at_work(stack: Stack, api: AirflowApi, run_id: str, task_id: str) -> int:
+    """Kill the task's process, see its job end, and return the number of the attempt that died."""
     task = _task(api, run_id, task_id)
     process = max(_find_processes(task["id"]), key=psutil.Process.create_time)  # its supervisor bears the id too
     host = min(_find_processes(str(stack.job_host)), key=psutil.Process.create_time)  # its forks look like it
-    tree = host.children(recursive=True)
-    assert len(tree) >= 2, "a guard and its job"
+    guards = host.children()  # they outlive their jobs, to tell Spark
+    jobs = [job for guard in guards for job in guard.children(recursive=True)]
+    assert jobs, "the job under its guard"
     os.kill(process.pid, signal.SIGKILL)
-    _wait_until(lambda: not any(member.is_running() for member in tree), "the end of the job's tree", lambda: str(tree))
+    _wait_until(lambda: not any(job.is_running() for job in jobs), "the end of the jobs at work", lambda: str(jobs))
     return int(task["try_number"])
 
 
