@@ -1,16 +1,19 @@
 """Refit the recipe that the gate promotes, frozen, on everything that is known tonight, and register the model.
 
 Reads the gate's verdict, features and matured labels of the lake. Registers the model in MLflow and in the ledger if it
-scores like its judged twin, with its model card; its verdict is kept either way. Skipped unless the gate said promote.
+scores like its judged twin, with its model card and an explanation of its scores; its verdict is kept either way.
+Skipped unless the gate said promote.
 """
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from nightloop.artifact import score_table
 from nightloop.evaluation.agreement import judge_agreement
+from nightloop.evaluation.explanation import explain_model
+from nightloop.evaluation.scorecard import mask_groups
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
 from nightloop.model_card import render_card
@@ -27,6 +30,7 @@ from nightloop.training_inputs import (
     describe_model,
     find_candidate,
     find_verdict,
+    judged_rows,
     make_plan,
     read_candidate,
     read_judged,
@@ -35,7 +39,7 @@ from nightloop.training_inputs import (
     work_folder,
 )
 
-CARD = "model_card.html"
+CARD, EXPLANATION = "model_card.html", "explanation.json"
 
 
 def refit_recipe(job: JobContext) -> JobResult:
@@ -75,9 +79,13 @@ def refit_recipe(job: JobContext) -> JobResult:
             facts["model_version"] = str(model.version)
         with job.phase("card"):
             verdicts = {GATE: gate, REFIT: verdict}
-            card = render_card(describe_version(use_case, model, planned, verdicts, judged_twin, recent, twin.baseline))
-            job.registry.log_page(logged, CARD, card)
-            links["card"] = str(job.reports.write("model_cards", job.run_key, CARD, card))
+            card = describe_version(use_case, model, planned, verdicts, judged_twin, recent, twin.baseline)
+            groups = mask_groups(judged_rows(recent, use_case))
+            explanation = explain_model(fitted.model, recent, planned.columns, groups)
+            page = render_card(replace(card, explanation=explanation))
+            job.registry.log_text(logged, EXPLANATION, json.dumps(asdict(explanation), indent=1))
+            job.registry.log_text(logged, CARD, page)
+            links["card"] = str(job.reports.write("model_cards", job.run_key, CARD, page))
     job.ledger.write_verdict(job.run_key, job.token, replace(verdict, facts=facts), kind=REFIT)
     return job.result(counts={"fit_rows": rows.whole.num_rows}, figures=figures, facts=facts, links=links)
 

@@ -55,7 +55,7 @@ def train_candidate(job: JobContext) -> JobResult:
             job.run_key, name, fitted.model, params=settled, epochs=fitted.epochs, figures=figures
         )
         if fitted.tuned:
-            job.registry.log_page(logged, "tuning.html", fitted.tuned.page)
+            job.registry.log_text(logged, "tuning.html", fitted.tuned.page)
     counts = {"fit_rows": rows.fit.num_rows, "choose_rows": rows.choose.num_rows}
     facts = {"candidate": name, "digest": fitted.digest}
     return job.result(counts=counts, figures=figures, facts=facts, links={"mlflow": logged.page})

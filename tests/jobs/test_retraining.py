@@ -150,6 +150,9 @@ def test_a_first_model_then_a_refresh_after_a_concept_drift(home: Path, ledger: 
     assert champion is not None
     assert ledger.champion(SCOPE, AS_OF) is None
     assert champion.metrics["mae"] < 8
+    (explanation,) = home.rglob("explanation.json")
+    assert next(iter(json.loads(explanation.read_text())["importance"])) == "trip_distance"
+    assert "What moves its scores" in Path(first["refit"].links["card"]).read_text()
 
     later = AS_OF + timedelta(days=4)
     make_nights(home / "lake", nights=16, slower_from=AS_OF + timedelta(days=1))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nightloop.evaluation.bootstrap import JudgedRows
+from nightloop.evaluation.explanation import DependencePoint, Explanation, GroupDrivers
 from nightloop.evaluation.scorecard import count_decisions, measure_model
 from nightloop.model_card import Card, Importance, SliceLine, render_card
 from nightloop.model_card.plots import draw_plots
@@ -14,6 +15,14 @@ from nightloop.verdict import Check
 RANDOM = np.random.default_rng(4)
 SCORES = RANDOM.random(500)
 LABELS = (RANDOM.random(500) < SCORES).astype(float)
+POINTS = [DependencePoint(at, 40, mean, mean - 0.1, mean + 0.2) for at, mean in ((1.0, -0.2), (2.5, 0.1))]
+EXPLANATION = Explanation(
+    rows=80,
+    base=0.2,
+    importance={"income": 0.11, "housing": 0.02, "age": 0.0},
+    dependence={"income": POINTS, "housing": [DependencePoint("<i>rent</i>", 60, 0.1, 0.0, 0.2)], "age": []},
+    drivers=[GroupDrivers("housing", "rent", 60, {"income": 0.0321, "age": -0.004})],
+)
 ROWS = JudgedRows(LABELS, np.zeros(500), np.arange(500))
 
 
@@ -34,21 +43,24 @@ def card() -> Card:
         plots=draw_plots(LABELS, SCORES, "binary"),
         limits=["Only loans that were granted."],
         confusion=count_decisions(LABELS, SCORES, 0.5),
+        explanation=EXPLANATION,
     )
 
 
 def test_every_part_is_on_the_page(card: Card) -> None:
     page = render_card(card)
     for text in ("loan_default, version 3", "ROC AUC", "floor roc_auc", "housing", "income", "50.0 %", "12,000",
-                 "Only loans that were granted.", "true and", "calibration error"):  # fmt: skip
+                 "Only loans that were granted.", "true and", "calibration error", "What moves its scores",
+                 "income +0.0321, age -0.004"):  # fmt: skip
         assert text in page, text
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4, "two curves, and what two columns do to the score"
 
 
 def test_a_category_cannot_run_anything(card: Card) -> None:
     page = render_card(card)
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<i>rent" not in page
     assert "Whether a loan &lt;b&gt;defaults&lt;/b&gt;." in page
     assert "default-src 'none'" in page
 
@@ -64,6 +76,6 @@ def test_other_tasks_have_plots_of_their_own() -> None:
 
 
 def test_a_card_of_little_says_little(card: Card) -> None:
-    bare = render_card(replace(card, slices=(), importance=(), plots={}, confusion=None))
-    assert "Groups" not in bare
-    assert "What it rests on" not in bare
+    bare = render_card(replace(card, slices=(), importance=(), plots={}, confusion=None, explanation=None))
+    for text in ("Groups", "What it rests on", "What moves its scores", "<svg"):
+        assert text not in bare

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from nightloop.evaluation.explanation import Explanation
 from nightloop.evaluation.scorecard import Confusion, Figure
 from nightloop.verdict import Check
 
@@ -32,8 +33,8 @@ class Card:
     """One version of a use case's model.
 
     Figures, slices and plots are of its judged twin: the same recipe, fitted before the judging window, on rows that
-    matured after. `metric` is that of promotion; `identity`, `data` and `lineage` are labels with their values; `plots`
-    titles with their SVG.
+    matured after; `explanation` is of the version itself. `metric` is that of promotion; `identity`, `data` and
+    `lineage` are labels with their values; `plots` titles with their SVG.
     """
 
     title: str
@@ -50,3 +51,4 @@ class Card:
     plots: Mapping[str, str] = field(default_factory=dict)
     limits: Sequence[str] = ()
     confusion: Confusion | None = None
+    explanation: Explanation | None = None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightloop.model_card.card import Card
+from nightloop.model_card.plots import draw_dependence
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
 
 def render_card(card: Card) -> str:
     """Return the page."""
-    return _template().render(card=card, widest=max((abs(one.lost) for one in card.importance), default=1.0) or 1.0)
+    widest = max((abs(one.lost) for one in card.importance), default=1.0) or 1.0
+    effects = {} if card.explanation is None else draw_dependence(card.explanation.dependence)
+    return _template().render(card=card, widest=widest, effects=effects)
 
 
 @cache

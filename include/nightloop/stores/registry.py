@@ -92,9 +92,9 @@ class Registry:
             self._supersede(old)
         return self._logged(run)
 
-    def log_page(self, logged: LoggedModel, name: str, html: str) -> None:
-        """Keep a page beside a logged model, as an artifact of its MLflow run; one of the same name is replaced."""
-        self._client.log_text(logged.run_id, html, name)
+    def log_text(self, logged: LoggedModel, name: str, text: str) -> None:
+        """Keep a page or document beside a logged model, as an artifact of its MLflow run; it replaces its namesake."""
+        self._client.log_text(logged.run_id, text, name)
 
     def register(self, run_key: RunKey, logged: LoggedModel, recipe: str) -> str:
         """Make a logged model a version of the use case's registered model, once per digest; return its address.
