@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.harness import Spread, write_result, write_section
 from benchmarks.quality_data import Problem, read_problems
-from nightloop.artifact import run_model
+from nightloop.artifact import score_table
 from nightloop.evaluation.bootstrap import draw_weights
 from nightloop.evaluation.metrics import Floats, compute_metric, compute_weighted, gain
 from nightloop.training.candidate import fit_candidate
@@ -63,7 +63,7 @@ def score(problem: Problem, family: str) -> tuple[Floats, float]:
     with tempfile.TemporaryDirectory(prefix="nightloop-bench-") as folder:
         fitted = fit_candidate(rows, planned, Path(folder) / "fit", problem.task, params)
     print(f"{problem.name} {family}: {fitted.seconds:.0f} s, {dict(fitted.choices)}", flush=True)
-    return run_model(fitted.model, problem.judged).astype(np.float64), fitted.seconds
+    return score_table(fitted.model, problem.judged), fitted.seconds
 
 
 def compare(problem: Problem, scores: dict[str, tuple[Floats, float]]) -> tuple[Spread, dict[str, list[float]]]:

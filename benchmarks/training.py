@@ -23,6 +23,7 @@ from deltalake import write_deltalake
 
 from benchmarks.harness import MIN_PAIRS, Spread, write_result
 from nightloop.dataset import DatasetRef
+from nightloop.labelled_rows import lay_out
 from nightloop.run import Replay, format_night
 from nightloop.stores.lake_files import LakeFiles
 from nightloop.training.distributed import HorovodRanks, OneRank
@@ -30,7 +31,7 @@ from nightloop.training.encoder import fit_encoder
 from nightloop.training.launch import command_of_ranks
 from nightloop.training.net import TabularNet
 from nightloop.training.net_shape import NetShape, find_bins
-from nightloop.training.net_training import Arrays
+from nightloop.training.net_training import Arrays, draw_batches
 from nightloop.training.optimizer import AdamW
 from nightloop.training.problem import Matrix
 from nightloop.training.tabular_net import write_rows
@@ -109,16 +110,18 @@ def measure_reading() -> float:
         write_deltalake(f"{top}/lake/{ref.path}", pa.table(columns), partition_by=["night", "variant"])
         started = time.perf_counter()
         stored = LakeFiles(f"{top}/lake").open(ref, replay)
-        table = pa.Table.from_batches(stored.stream([*numeric, *categorical, "label"]))
+        table = lay_out(Path(top, "rows.arrow"), map(_table, stored.stream([*numeric, *categorical, "label"])))
         encoder = fit_encoder(table, numeric, categorical)
-        labels = table.column("label").to_numpy()
-        matrix = Matrix(encoder.layout, encoder.transform(table), labels, np.ones(READ_ROWS))
-        write_rows(Path(top), "whole", matrix)
+        labels, features = table.column("label").to_numpy(), encoder.transform_into(Path(top, "encoded.npy"), table)
+        write_rows(Path(top), "whole", Matrix(encoder.layout, features, labels, np.ones(READ_ROWS)))
         arrays = Arrays(Path(top), "whole", torch.device("cpu"))
-        order = random.permutation(READ_ROWS)
-        for start in range(0, READ_ROWS, BATCH):
-            arrays.take(order[start : start + BATCH])
+        for places in draw_batches(READ_ROWS, BATCH, random):
+            arrays.take(places)
         return time.perf_counter() - started
+
+
+def _table(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch])
 
 
 def work(side: str, folder: Path) -> None:

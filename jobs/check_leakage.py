@@ -13,14 +13,15 @@ from nightloop.asof_inputs import load_sources
 from nightloop.fault import NightloopError
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
+from nightloop.labelled_rows import read_labels, read_training_rows
 from nightloop.leakage.gate import judge_availability, judge_columns, judge_overlap, list_faults
-from nightloop.leakage.levels import read_sample, take_evenly
+from nightloop.leakage.levels import read_sample
 from nightloop.leakage.overlap import measure_entity_overlap, measure_time_overlap
 from nightloop.leakage_inputs import list_readers, make_window, measure_declared, seconds_of
 from nightloop.run import JobResult
-from nightloop.training.dataset import select_window
+from nightloop.training.dataset import select_window, take_evenly
 from nightloop.training.plan import judging_opens
-from nightloop.training_inputs import entity_keys, make_plan, read_labels, read_training_rows
+from nightloop.training_inputs import entity_keys, make_plan
 
 
 def check_leakage(job: JobContext) -> JobResult:
@@ -29,7 +30,7 @@ def check_leakage(job: JobContext) -> JobResult:
     lake, opened = job.lake_files, judging_opens(as_of, use_case.training)
     planned, *_ = make_plan(use_case, job.load_source, champion=None)
     with job.phase("read"):
-        rows, pins = read_training_rows(use_case, lake, job.ledger, planned, as_of)
+        rows, pins = read_training_rows(use_case, lake, job.ledger, planned, as_of, job.scratch)
         sample = take_evenly(rows, params.sample_rows)
     with job.phase("columns"):
         keys = entity_keys(sample, use_case.entity)

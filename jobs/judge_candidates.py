@@ -18,6 +18,7 @@ from nightloop.evaluation.error_budget import count_recent
 from nightloop.evaluation.gate import Opponent, judge_gate
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
+from nightloop.labelled_rows import read_judged, read_rows
 from nightloop.run import JobResult
 from nightloop.stores.model_files import read_model
 from nightloop.training.plan import PlannedCandidate, judging_opens
@@ -27,8 +28,6 @@ from nightloop.training_inputs import (
     judged_rows,
     make_plan,
     read_candidate,
-    read_judged,
-    read_rows,
     score_disturbed,
     work_folder,
 )

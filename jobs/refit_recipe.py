@@ -16,6 +16,7 @@ from nightloop.evaluation.explanation import explain_model
 from nightloop.evaluation.scorecard import mask_groups
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
+from nightloop.labelled_rows import read_judged, read_rows, read_training_rows
 from nightloop.model_card import render_card
 from nightloop.model_card_inputs import describe_version
 from nightloop.run import JobResult
@@ -33,9 +34,6 @@ from nightloop.training_inputs import (
     judged_rows,
     make_plan,
     read_candidate,
-    read_judged,
-    read_rows,
-    read_training_rows,
     work_folder,
 )
 
@@ -53,7 +51,7 @@ def refit_recipe(job: JobContext) -> JobResult:
     twin, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
     planned = planned.settle(twin.params)
     with job.phase("read"):
-        table, pins = read_training_rows(use_case, lake, job.ledger, planned, as_of)
+        table, pins = read_training_rows(use_case, lake, job.ledger, planned, as_of, job.scratch)
         rows = prepare_rows(table, as_of, use_case.training.choose_ratio, planned.recipe.half_life_days)
     with job.phase("fit"):
         work = work_folder(job.settings.work, job.run_key, "refit")

@@ -13,6 +13,7 @@ import numpy as np
 from nightloop.evaluation.metrics import compute_metric
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
+from nightloop.labelled_rows import read_training_rows
 from nightloop.run import JobResult
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import LABEL, prepare_rows
@@ -21,7 +22,6 @@ from nightloop.training_inputs import (
     WorkCandidate,
     find_candidate,
     make_plan,
-    read_training_rows,
     work_folder,
     write_candidate,
 )
@@ -34,7 +34,7 @@ def train_candidate(job: JobContext) -> JobResult:
     champion = job.ledger.champion(job.replay.scope, job.replay.last)
     planned = find_candidate(make_plan(use_case, job.load_source, champion), name)
     with job.phase("read"):
-        table, pins = read_training_rows(use_case, job.lake_files, job.ledger, planned, cut)
+        table, pins = read_training_rows(use_case, job.lake_files, job.ledger, planned, cut, job.scratch)
         rows = prepare_rows(table, cut, use_case.training.choose_ratio, planned.recipe.half_life_days)
     folder = work_folder(job.settings.work, job.run_key, name)
     with job.phase("fit"):

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_SLICE_ROWS = 50_000
+_SLICE_ROWS = 8_192
 
 
 def open_model(model: bytes) -> Any:
@@ -17,11 +17,6 @@ def open_model(model: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def run_model(model: bytes, table: pa.Table) -> NDArray[np.float32]:
-    """Return the model's own scores of a table, [N] or [N, classes]."""
-    return _run(open_model(model), table)
 
 
 def score_table(model: bytes, table: pa.Table) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from nightloop.artifact import score_table
+from nightloop.labelled_rows import read_training_rows
 from nightloop.settings import Settings
 from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.ledger import Ledger, ModelRow
@@ -17,7 +18,7 @@ from nightloop.stores.model_files import read_model
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import prepare_rows
 from nightloop.training.plan import CHAMPION, read_recipe
-from nightloop.training_inputs import PINNED_PARAMS, read_training_rows
+from nightloop.training_inputs import PINNED_PARAMS
 from nightloop.use_case import UseCase
 
 
@@ -64,16 +65,20 @@ def reproduce_model(use_case: UseCase, version: int, settings: Settings, say: Ca
         NightloopError: there is no such version, or the lake no longer has its features or labels.
         TrainingError: a rank failed.
     """
-    with closing(Ledger.open(settings.ledger_url)) as ledger:
+    with (
+        closing(Ledger.open(settings.ledger_url)) as ledger,
+        TemporaryDirectory(prefix="nightloop-reproduce-") as folder,
+    ):
         model = ledger.model(use_case.name, version)
         planned = read_recipe(CHAMPION, model.recipe, model.feature_version, is_champion=True)
         say(f"reading the training rows as of {model.as_of.isoformat()} …")
-        table, pins = read_training_rows(use_case, LakeFiles(settings.lake), ledger, planned, model.as_of)
-    training = use_case.training.model_copy(update={key: model.pins[key] for key in PINNED_PARAMS if key in model.pins})
-    rows = prepare_rows(table, model.as_of, training.choose_ratio, planned.recipe.half_life_days)
-    say(f"fitting {planned.recipe.family} on {table.num_rows:,} rows …")
-    with TemporaryDirectory(prefix="nightloop-reproduce-") as folder:
-        fitted = fit_candidate(rows, planned, Path(folder), use_case.task, training, model.pins["choices"])
+        lake, work = LakeFiles(settings.lake), Path(folder)
+        table, pins = read_training_rows(use_case, lake, ledger, planned, model.as_of, work)
+        pinned = {key: model.pins[key] for key in PINNED_PARAMS if key in model.pins}
+        training = use_case.training.model_copy(update=pinned)
+        rows = prepare_rows(table, model.as_of, training.choose_ratio, planned.recipe.half_life_days)
+        say(f"fitting {planned.recipe.family} on {table.num_rows:,} rows …")
+        fitted = fit_candidate(rows, planned, work / "fit", use_case.task, training, model.pins["choices"])
     first = score_table(read_model(model.uri, model.digest), table)
     difference = float(np.abs(first - score_table(fitted.model, table)).max())
     return Reproduction(

@@ -1,29 +1,23 @@
-"""What a retraining reads and leaves between its jobs: its plan, its rows, its verdicts, its work folder."""
+"""What a retraining leaves between its jobs: its plan, its candidates, its verdicts, its work folder."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nightloop.artifact import score_table
 from nightloop.asof_inputs import load_sources, version_features
-from nightloop.dataset import DatasetRef
 from nightloop.evaluation.bootstrap import JudgedRows
 from nightloop.evaluation.disturbance import disturb
 from nightloop.evaluation.metrics import Floats
 from nightloop.fault import Fault, NightloopError
-from nightloop.feature_builds import refused_nights
-from nightloop.run import MAIN_VARIANT, Replay, RunKey, parse_night
-from nightloop.schedule import ticks
+from nightloop.run import RunKey
 from nightloop.source import Source
-from nightloop.stores.lake_files import LakeFiles
-from nightloop.training.dataset import content_hash, join_labels, matured_labels, select_window
 from nightloop.training.params import Params
 from nightloop.training.plan import CHAMPION, PlannedCandidate, plan_candidates, read_recipe
 from nightloop.use_case import UseCase
@@ -73,103 +67,6 @@ def find_candidate(planned: Sequence[PlannedCandidate], name: str) -> PlannedCan
             return one
     names = ", ".join(one.name for one in planned)
     raise NightloopError(Fault("option candidate", f"one of {names}", name, "see the facts of plan_retraining"))
-
-
-def read_labels(use_case: UseCase, lake: LakeFiles, after: datetime | None, until: datetime) -> pa.Table:
-    """Return the observed labels that matured in (after, until].
-
-    Raises:
-        NightloopError: none did.
-    """
-    start = datetime.combine(use_case.start, time(), UTC) if after is None else after
-    nights = tuple(night for night in ticks(use_case.schedule, start, until) if after is None or night > after)
-    columns = ["row_id", *use_case.entity, "decision_time", "cohort", "label", "is_observed", "night"]
-    found = _read(lake, DatasetRef("labels", use_case.name), Replay(use_case.name, nights), columns) if nights else None
-    labels = None if found is None else matured_labels(found, after, until)
-    if labels is None or not labels.num_rows:
-        since = "ever" if after is None else f"after {after.isoformat()}"
-        where = f"labels of {use_case.name} as of {until.isoformat()}"
-        remedy = "wait for cohorts to mature, or run measure_outcomes for the nights in which they did"
-        raise NightloopError(Fault(where, f"observed outcomes that matured {since}", "none", remedy))
-    return labels
-
-
-def features_ref(use_case: UseCase, planned: PlannedCandidate) -> DatasetRef:
-    """Return the table of the feature version that a candidate sees."""
-    return DatasetRef("features", use_case.name, planned.feature_version)
-
-
-def leave_out_refused(
-    use_case: UseCase, lake: LakeFiles, ledger: "Ledger", planned: Sequence[PlannedCandidate], labels: pa.Table
-) -> tuple[pa.Table, list[str]]:
-    """Return the labels of the cohorts whose features all candidates have, and the nights that cannot be refilled.
-
-    Raises:
-        NightloopError: no cohort is left.
-    """
-    cohorts = Replay(use_case.name, _cohorts(labels))
-    refs = dict.fromkeys(features_ref(use_case, one) for one in planned)
-    refused = sorted({night for ref in refs for night in refused_nights(ref, cohorts, ledger, lake)})
-    kept = labels.filter(pc.invert(pc.is_in(labels.column("cohort"), pa.array(refused, pa.string()))))
-    if not kept.num_rows:
-        where, found = f"features of {len(cohorts.nights)} labelled nights", "none that could be refilled"
-        remedy = "see the facts of build_features, and run clean_source again where it says so"
-        raise NightloopError(Fault(where, ", ".join(map(str, refs)), found, remedy))
-    return kept, refused
-
-
-def read_judged(
-    use_case: UseCase,
-    lake: LakeFiles,
-    ledger: "Ledger",
-    planned: Sequence[PlannedCandidate],
-    opened: datetime,
-    until: datetime,
-) -> pa.Table:
-    """Return the labels that all candidates are judged on: matured since the window opened, with everyone's features.
-
-    Raises:
-        NightloopError: there are none.
-    """
-    return leave_out_refused(use_case, lake, ledger, planned, read_labels(use_case, lake, opened, until))[0]
-
-
-def read_rows(use_case: UseCase, lake: LakeFiles, planned: PlannedCandidate, labels: pa.Table) -> pa.Table:
-    """Return the labelled rows with the features that a candidate sees, their entity key, and protected attributes.
-
-    A protected attribute that an older version does not have is left out.
-
-    Raises:
-        NightloopError: a labelled row has no features of the candidate's version.
-    """
-    ref = features_ref(use_case, planned)
-    stored = lake.open(ref, Replay(use_case.name, _cohorts(labels)))
-    own = [name for name in (*use_case.entity, *use_case.protected) if name in stored.columns]
-    batches = list(stored.stream(list(dict.fromkeys(["row_id", *own, "decision_time", *planned.columns]))))
-    if not batches:
-        raise NightloopError(Fault(f"lake table {ref}", "features of the labelled nights", "none", "build_features"))
-    features = pa.Table.from_batches(batches)
-    return join_labels(features, labels)
-
-
-def read_training_rows(
-    use_case: UseCase, lake: LakeFiles, ledger: "Ledger", planned: PlannedCandidate, cut: datetime
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Return the rows a candidate may train on as of a cut, and the pins that fix them."""
-    matured = select_window(read_labels(use_case, lake, None, cut), cut, use_case.training.window_days)
-    labels, refused = leave_out_refused(use_case, lake, ledger, [planned], matured)
-    rows = read_rows(use_case, lake, planned, labels)
-    decided = rows.column("decision_time")
-    pins = {
-        "feature_version": planned.feature_version,
-        "spine_from": decided[0].as_py().isoformat() if rows.num_rows else "",
-        "spine_to": decided[-1].as_py().isoformat() if rows.num_rows else "",
-        "as_of": cut.isoformat(),
-        "rows": rows.num_rows,
-        "content": content_hash(rows),
-        "nights_without_features": len(refused),
-    }
-    return rows, pins
 
 
 def entity_keys(rows: pa.Table, entity: Sequence[str]) -> list[str]:
@@ -328,12 +225,3 @@ def assert_requested(ledger: "Ledger", scope: str, requests: Sequence[datetime])
     ]
     if faults:
         raise NightloopError(faults)
-
-
-def _cohorts(labels: pa.Table) -> tuple[datetime, ...]:
-    return tuple(sorted(parse_night(night) for night in labels.column("cohort").unique().to_pylist()))
-
-
-def _read(lake: LakeFiles, ref: DatasetRef, replay: Replay, columns: Sequence[str]) -> pa.Table | None:
-    batches = list(lake.open(ref, Replay(replay.scope, replay.nights, MAIN_VARIANT)).stream(columns))
-    return pa.Table.from_batches(batches) if batches else None

@@ -26,6 +26,7 @@ from nightloop.feature_versions import (
     present_features,
 )
 from nightloop.folders import load_source, load_use_case
+from nightloop.labelled_rows import leave_out_refused
 from nightloop.quality.params import Expectation, Suite
 from nightloop.run import Replay, format_night
 from nightloop.settings import CHECKOUT
@@ -34,7 +35,6 @@ from nightloop.stores.lake_files import LakeFiles
 from nightloop.stores.ledger import Ledger, ModelRow, migrate
 from nightloop.training.params import Recipe
 from nightloop.training.plan import PlannedCandidate
-from nightloop.training_inputs import leave_out_refused
 
 SCOPE = "taxi_duration"
 FOLDERS = (CHECKOUT / "include",)

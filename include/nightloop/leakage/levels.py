@@ -79,13 +79,6 @@ class LabelledSample:
         return rank(self.label)
 
 
-def take_evenly(table: pa.Table, rows: int) -> pa.Table:
-    """Return at most this many rows, spread evenly over the table: the same ones each time."""
-    if table.num_rows <= rows:
-        return table
-    return table.take(np.linspace(0, table.num_rows - 1, rows).astype(np.int64))
-
-
 def read_sample(
     table: pa.Table, task: str, numeric: Sequence[str], categorical: Sequence[str], entities: Sequence[str]
 ) -> LabelledSample:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -27,6 +27,10 @@ class LakeRows:
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(self._dataset.schema.names)
+
+    def where(self, condition: "pyarrow.dataset.Expression") -> Self:
+        """Return those of the rows for which a condition holds."""
+        return type(self)(self._dataset, self._condition & condition)
 
     def count(self) -> int:
         return int(self._dataset.count_rows(filter=self._condition))

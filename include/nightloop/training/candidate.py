@@ -5,13 +5,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nightloop.artifact import run_model
+from nightloop.artifact import score_table
 from nightloop.training import gradient_boosting, linear, tabular_net
 from nightloop.training.calibration import Calibration
 from nightloop.training.dataset import LABEL, WEIGHT, TrainingRows
@@ -81,7 +82,7 @@ def fit_candidate(
     params: TrainingParams,
     choices: Choices | None = None,
 ) -> Candidate:
-    """Fit a recipe on everything known at the cut of `rows`.
+    """Fit a recipe on everything known at the cut of `rows`; encoded, they lie in files beside `work` meanwhile.
 
     Without `choices` they are made first, by fits on the older part of the window and a look at its youngest part: the
     parameters where the recipe searches for them, the family's own, and the calibration. With them the recipe is
@@ -99,23 +100,27 @@ def fit_candidate(
     seconds, accelerator = params.budget_minutes * 60, params.accelerator
     problem = Problem(task, target.classes, recipe.params, params.seed, work, params.ranks, seconds, accelerator)
     encoder = _fit_encoder(rows.whole, planned, problem)
-    whole = _weigh(problem, _matrix(encoder, rows.whole, target))
-    family, tuned = FAMILIES[recipe.family], None
-    choosing: Choosing | Choices
-    if choices is None:
-        narrow = _fit_encoder(rows.fit, planned, problem)
-        fit, choose = _matrix(narrow, rows.fit, target), _matrix(narrow, rows.choose, target)
-        choosing = Choosing(_weigh(problem, fit), choose)
-        if recipe.tuning is not None:
-            tuned = tune_recipe(problem, family, choosing, recipe.tuning)
-            problem = replace(problem, params=tuned.params)
-    else:
-        choosing = choices
-    fitted = family.fit(problem, whole, choosing)
-    calibration, choose_scores = Calibration.from_choices(choices or {}), None
-    if isinstance(choosing, Choosing) and fitted.choose_margins is not None:
-        calibration = Calibration.fit(problem, fitted.choose_margins, choosing.choose)
-        choose_scores = target.score(calibration.apply(fitted.choose_margins))
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f"{work.name}-rows-", dir=work.parent) as folder:
+        encoded = Path(folder)
+        whole = _weigh(problem, _matrix(encoder, rows.whole, target, encoded / "whole.npy"))
+        family, tuned = FAMILIES[recipe.family], None
+        choosing: Choosing | Choices
+        if choices is None:
+            narrow = _fit_encoder(rows.fit, planned, problem)
+            fit = _matrix(narrow, rows.fit, target, encoded / "fit.npy")
+            choose = _matrix(narrow, rows.choose, target, encoded / "choose.npy")
+            choosing = Choosing(_weigh(problem, fit), choose)
+            if recipe.tuning is not None:
+                tuned = tune_recipe(problem, family, choosing, recipe.tuning)
+                problem = replace(problem, params=tuned.params)
+        else:
+            choosing = choices
+        fitted = family.fit(problem, whole, choosing)
+        calibration, choose_scores = Calibration.from_choices(choices or {}), None
+        if isinstance(choosing, Choosing) and fitted.choose_margins is not None:
+            calibration = Calibration.fit(problem, fitted.choose_margins, choosing.choose)
+            choose_scores = target.score(calibration.apply(fitted.choose_margins))
     model = pack_model(encoder, fitted, calibration, target)
     verify_model(model, rows.whole.slice(0, PARITY_ROWS), target.score(calibration.apply(fitted.margins)))
     if recipe.params.get("quantization") == "int8":
@@ -141,7 +146,7 @@ def verify_model(model: bytes, table: pa.Table, expected: Floats) -> None:
     Raises:
         ArtifactMismatchError: they differ by more than 1e-5, relative where scores or their spread exceed 1.
     """
-    found = run_model(model, table)
+    found = score_table(model, table)
     scale = np.maximum(max(1.0, float(np.std(expected))), np.abs(expected))
     difference = float(np.max(np.abs(found - expected) / scale, initial=0.0))
     if not difference <= PARITY_TOLERANCE:
@@ -166,8 +171,9 @@ def _weights(table: pa.Table) -> Floats:
     return np.asarray(weights / weights.mean())
 
 
-def _matrix(encoder: Encoder, table: pa.Table, target: Target) -> Matrix:
-    return Matrix(encoder.layout, encoder.transform(table), target.transform(_labels(table)), _weights(table))
+def _matrix(encoder: Encoder, table: pa.Table, target: Target, path: Path) -> Matrix:
+    features, targets = encoder.transform_into(path, table), target.transform(_labels(table))
+    return Matrix(encoder.layout, features, targets, _weights(table))
 
 
 def _weigh(problem: Problem, matrix: Matrix) -> Matrix:

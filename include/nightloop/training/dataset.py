@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -50,21 +51,24 @@ def join_labels(features: pa.Table, labels: pa.Table) -> pa.Table:
     Raises:
         NightloopError: a labelled row has no features of this version.
     """
-    known = labels.select(["row_id", "cohort", LABEL])
-    described = features.drop_columns([name for name in ("cohort", LABEL) if name in features.column_names])
-    joined = known.join(described, "row_id")
-    lost = joined.column("decision_time").null_count
-    if lost:
-        example = joined.filter(pc.is_null(joined.column("decision_time"))).column("row_id")[0].as_py()
+    ordered = labels.sort_by([("decision_time", "ascending"), ("row_id", "ascending")])
+    row_ids = ordered.column("row_id")
+    places = pc.index_in(row_ids, value_set=features.column("row_id").combine_chunks().cast(row_ids.type))
+    if lost := places.null_count:
+        example = row_ids.filter(pc.is_null(places))[0].as_py()
         raise NightloopError(
             Fault(
                 "training rows",
                 "features for every labelled row",
-                f"{lost} of {joined.num_rows} without, for example {example}",
+                f"{lost} of {labels.num_rows} without, for example {example}",
                 "refill this feature version over the training window",
             )
         )
-    return joined.sort_by([("decision_time", "ascending"), ("row_id", "ascending")]).combine_chunks()
+    described = features.drop_columns([name for name in ("cohort", LABEL) if name in features.column_names])
+    joined = described.take(places)
+    for name in ("cohort", LABEL):
+        joined = joined.append_column(name, ordered.column(name))
+    return joined.combine_chunks()
 
 
 def select_window(labels: pa.Table, cut: datetime, window_days: int) -> pa.Table:
@@ -95,27 +99,42 @@ def prepare_rows(
         )
     return TrainingRows(
         joined.append_column(WEIGHT, pa.array(_weights(joined, cut, half_life_days))),
-        _choose_from(joined.column("cohort").to_numpy(), choose_ratio),
+        _choose_from(joined.column("cohort"), choose_ratio),
     )
 
 
-def content_hash(table: pa.Table) -> str:
-    """Return a digest of rows and values, whatever the order of rows and columns and the chunks they lie in."""
-    digest = hashlib.sha256()
-    ordered = table.sort_by("row_id")
-    for name in sorted(ordered.column_names):
-        column = ordered.column(name)
-        digest.update(f"{name}:{len(column)}\n".encode())
-        if pa.types.is_floating(column.type):
-            digest.update(pc.fill_null(column, float("nan")).to_numpy().astype("<f8").tobytes())
-        else:
-            texts = pc.fill_null(column.cast(pa.string()), "\x00")
-            digest.update("\x1f".join(texts.to_pylist()).encode())
-    return digest.hexdigest()
+class ContentHash:
+    """A digest of rows and values in their order, whatever the order of columns and the parts that they come in."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Any] = {}
+
+    def add(self, rows: pa.Table) -> None:
+        """Take in the next rows."""
+        for name in rows.column_names:
+            column, digest = rows.column(name), self._columns.setdefault(name, hashlib.sha256())
+            if pa.types.is_floating(column.type):
+                digest.update(pc.fill_null(column, float("nan")).to_numpy().astype("<f8").tobytes())
+            else:
+                texts = pc.fill_null(column.cast(pa.string()), "\x00")
+                digest.update("".join(f"{text}\x1f" for text in texts.to_pylist()).encode())
+
+    def hexdigest(self) -> str:
+        """Return the digest of all rows so far."""
+        told = "".join(f"{name}:{digest.hexdigest()}\n" for name, digest in sorted(self._columns.items()))
+        return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _choose_from(cohorts: np.ndarray, ratio: float) -> int:
-    starts = np.flatnonzero(cohorts[1:] != cohorts[:-1]) + 1
+def take_evenly(table: pa.Table, rows: int) -> pa.Table:
+    """Return at most this many rows, spread evenly over the table: the same ones each time."""
+    if table.num_rows <= rows:
+        return table
+    return table.take(np.linspace(0, table.num_rows - 1, rows).astype(np.int64))
+
+
+def _choose_from(cohorts: pa.ChunkedArray, ratio: float) -> int:
+    sizes = [one["counts"] for one in cohorts.value_counts().to_pylist()]  # in the order in which they come
+    starts = np.cumsum(sizes)[:-1]
     latest = int(len(cohorts) * (1.0 - ratio))
     earlier = starts[starts <= latest]
     if earlier.size:

@@ -5,18 +5,23 @@ The matrix is [numeric | missing flags | category codes]; code 0 is a missing or
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nightloop.training.dataset import take_evenly
 from nightloop.training.graph import Graph
 
 FloatMatrix = NDArray[np.float32]
 
 _LEAST_SKEW_FOR_LOG = 2.0
 _CLIP = 10.0
+_MOST_ROWS = 500_000
+_SLICE_ROWS = 16_384
 _UNBOUNDED = float(np.finfo(np.float32).max)
 
 
@@ -70,6 +75,14 @@ class Encoder:
         codes = [_codes(table, name, words) for name, words in zip(self.categorical, self.vocabularies, strict=True)]
         return np.column_stack([scaled, flags, *codes]).astype(np.float32)
 
+    def transform_into(self, path: Path, table: pa.Table) -> FloatMatrix:
+        """Encode a table slice by slice into a file, and return it mapped into memory."""
+        matrix = np.lib.format.open_memmap(path, "w+", np.float32, (table.num_rows, self.layout.width))
+        for start in range(0, table.num_rows, _SLICE_ROWS):
+            matrix[start : start + _SLICE_ROWS] = self.transform(table.slice(start, _SLICE_ROWS))
+        matrix.flush()
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
     def add_to(self, graph: Graph) -> str:
         """Append the same encoding to a graph, one input per feature column; return the matrix's name."""
         parts = [self._add_numbers(graph)] if self.numeric else []
@@ -118,37 +131,50 @@ def fit_encoder(
     min_count: int = 20,
     is_scaled: bool = True,
 ) -> Encoder:
-    """Learn an encoder from the rows of the fit window.
+    """Learn an encoder from the rows of the fit window, from half a million of them where there are more.
 
     The table holds numbers as any numeric type or boolean, and categories as strings; a category seen less often than
     `min_count` counts as unknown. Not `is_scaled`, numbers are imputed only, so that a tree's thresholds meet exact
     values.
     """
-    raw = _numbers(table, numeric)
-    is_missing = ~np.isfinite(raw)
-    known = np.where(is_missing, np.nan, raw.astype(np.float64))
-    medians = np.array([_median(column) for column in known.T], np.float32)
-    width = len(numeric)
-    logged, means, inverse_scales = np.zeros(width, np.bool_), np.zeros(width), np.ones(width)
-    if is_scaled:
-        filled = np.where(is_missing, medians, raw)
-        logged = np.array([_is_skewed(column) for column in filled.T], np.bool_)
-        shaped = _log_where(filled, logged).astype(np.float64)
-        deviations = shaped.std(axis=0)
-        is_varying = deviations > 1e-6 * np.maximum(1.0, np.abs(shaped).max(axis=0, initial=0.0))
-        means = np.where(is_varying, shaped.mean(axis=0), 0.0)  # a constant times 0 must not overflow before
-        inverse_scales = np.where(is_varying, 1.0 / np.where(is_varying, deviations, 1.0), 0.0)
+    numbers = (_numbers(take_evenly(table.select([name]), _MOST_ROWS), [name])[:, 0] for name in numeric)
+    scales = [_fit_scale(column, is_scaled=is_scaled) for column in numbers]
     return Encoder(
         tuple(numeric),
         tuple(categorical),
-        medians,
-        logged,
-        means.astype(np.float32),
-        inverse_scales.astype(np.float32),
+        np.array([scale.median for scale in scales], np.float32),
+        np.array([scale.is_logged for scale in scales], np.bool_),
+        np.array([scale.mean for scale in scales], np.float32),
+        np.array([scale.inverse for scale in scales], np.float32),
         _CLIP if is_scaled else _UNBOUNDED,
-        tuple(int(index) for index in np.flatnonzero(is_missing.any(axis=0))),
-        tuple(_vocabulary(table, name, min_count) for name in categorical),
+        tuple(place for place, scale in enumerate(scales) if scale.has_missing),
+        tuple(_vocabulary(take_evenly(table.select([name]), _MOST_ROWS), name, min_count) for name in categorical),
     )
+
+
+class _Scale(NamedTuple):
+    """What is learned of one numeric column."""
+
+    median: np.float32
+    has_missing: bool
+    is_logged: bool = False
+    mean: float = 0.0
+    inverse: float = 1.0
+
+
+def _fit_scale(raw: FloatMatrix, *, is_scaled: bool) -> _Scale:
+    is_missing = ~np.isfinite(raw)
+    known, has_missing = raw[~is_missing].astype(np.float64), bool(is_missing.any())
+    median = np.float32(np.median(known) if known.size else 0.0)
+    if not is_scaled:
+        return _Scale(median, has_missing)
+    filled = np.where(is_missing, median, raw)
+    is_logged = _is_skewed(filled)
+    shaped = _log_where(filled, np.array([is_logged])).astype(np.float64)
+    deviation = shaped.std() if shaped.size else 0.0
+    if not deviation > 1e-6 * max(1.0, np.abs(shaped).max(initial=0.0)):
+        return _Scale(median, has_missing, is_logged, 0.0, 0.0)  # a constant: times 0 it must not have overflowed
+    return _Scale(median, has_missing, is_logged, float(shaped.mean()), float(1.0 / deviation))
 
 
 def _numbers(table: pa.Table, names: Sequence[str]) -> FloatMatrix:
@@ -181,11 +207,6 @@ def _log_where(numbers: FloatMatrix, logged: NDArray[np.bool_]) -> FloatMatrix:
         return numbers
     logs = np.sign(numbers) * np.log(np.abs(numbers) + np.float32(1))
     return np.where(logged, logs, numbers)
-
-
-def _median(column: NDArray[np.float64]) -> float:
-    known = column[~np.isnan(column)]
-    return float(np.median(known)) if known.size else 0.0
 
 
 def _is_skewed(column: FloatMatrix) -> bool:

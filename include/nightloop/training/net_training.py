@@ -1,16 +1,20 @@
 """Train a `tabular_net` from a work folder, on as many ranks as there are; nothing here knows Horovod.
 
 All ranks walk the same seeded global batches and dropout masks and each takes its share, so the number of ranks changes
-the loss curve by rounding only. Evaluation and export use an exponential average of the weights.
+the loss curve by rounding only. Rows are read ahead of the step, from files that may be larger than memory: an epoch
+goes through them by pools of shuffled blocks. Evaluation and export use an exponential average of the weights.
 """
 
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +29,9 @@ from nightloop.training.optimizer import AdamW
 
 log = logging.getLogger("nightloop.training")
 
-_CHUNK = 8_192
+_CHUNK = 4_096
+_BLOCK_ROWS, _POOL_BLOCKS = 4_096, 64
+_BATCHES_AHEAD = 2
 _CELLS_PER_THREAD = 500_000
 
 
@@ -46,6 +52,34 @@ class Arrays:
         parts = (self.features[rows], self.targets[rows], self.weights[rows])
         features, targets, weights = (torch.from_numpy(part).to(self.device) for part in parts)
         return features, targets, weights
+
+
+class _Batch(NamedTuple):
+    """One rank's share of a global batch of so many rows, which together weigh `total`."""
+
+    rows: int
+    total: float
+    features: Tensor
+    targets: Tensor
+    weights: Tensor
+
+
+def draw_batches(rows: int, batch: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Yield the places of an epoch's global batches; each row comes once, and only the last batch may be smaller.
+
+    Blocks of consecutive rows are shuffled, and the rows of 64 blocks at a time: a window of up to 262,144 rows is
+    shuffled whole, of a larger one no more needs to be in memory at a time.
+    """
+    blocks = random.permutation(-(-rows // _BLOCK_ROWS))
+    left = np.empty(0, np.int64)
+    for start in range(0, len(blocks), _POOL_BLOCKS):
+        begins = blocks[start : start + _POOL_BLOCKS] * _BLOCK_ROWS
+        pool = np.concatenate([np.arange(begin, min(begin + _BLOCK_ROWS, rows)) for begin in begins])
+        left = np.concatenate([left, random.permutation(pool)])
+        is_last = start + _POOL_BLOCKS >= len(blocks)
+        stop = len(left) if is_last else len(left) // batch * batch
+        yield from (left[place : min(place + batch, stop)] for place in range(0, stop, batch))
+        left = left[stop:]
 
 
 def train_stages(work: Path, spec: Mapping[str, Any], ranks: Ranks) -> None:
@@ -126,15 +160,11 @@ class _Stage:
     def _run_epoch(self, optimizer: Any, epoch: int, steps: int, decay: float) -> float:
         """Return the weighted mean loss of the epoch, the same on every rank."""
         generator = torch.Generator().manual_seed(int(self.spec["seed"]) * 1_000_003 + epoch)
-        order = torch.randperm(self.arrays.rows, generator=generator).numpy()
         keep = 1.0 - float(self.spec["dropout"])
         summed, weighed = torch.zeros((), dtype=torch.float64), 0.0
         self.net.train()
-        for step in range(steps):
-            rows = order[step * self.batch : (step + 1) * self.batch]
-            masks = self._masks(len(rows), keep, generator)
-            total = float(self.arrays.weights[rows].sum())
-            features, targets, weights = self.arrays.take(share(self.ranks, rows))
+        for step, (rows, total, features, targets, weights) in enumerate(self._read_ahead(epoch)):
+            masks = self._masks(rows, keep, generator)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 margins = self.net(features, masks).float()
             losses = _member_losses(self.spec["task"], margins, targets, float(self.spec["focal_gamma"]))
@@ -149,6 +179,20 @@ class _Stage:
         if not np.isfinite(mean):
             raise FloatingPointError(f"the loss of epoch {epoch + 1} is {mean}: lower `learning_rate` of the recipe")
         return mean
+
+    def _read_ahead(self, epoch: int) -> Iterator[_Batch]:
+        """Yield this rank's batches; a thread reads the next ones meanwhile."""
+        places = draw_batches(self.arrays.rows, self.batch, np.random.default_rng((int(self.spec["seed"]), epoch)))
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead = deque(reader.submit(self._read, rows) for rows in islice(places, _BATCHES_AHEAD))
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(reader.submit(self._read, rows) for rows in islice(places, 1))
+                yield batch
+
+    def _read(self, rows: NDArray[np.int64]) -> _Batch:
+        total = float(self.arrays.weights[rows].sum())
+        return _Batch(len(rows), total, *self.arrays.take(share(self.ranks, rows)))
 
     def _masks(self, rows: int, keep: float, generator: torch.Generator) -> list[Tensor] | None:
         """Draw the dropout of the global batch and return this rank's rows of it."""

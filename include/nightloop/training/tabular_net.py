@@ -130,7 +130,8 @@ def _lay_out(work: Path, spec: dict[str, Any], windows: Mapping[str, Matrix]) ->
 def write_rows(work: Path, name: str, matrix: Matrix) -> None:
     """Write the rows of a window as files that every rank maps."""
     for part in ("features", "targets", "weights"):
-        np.save(work / f"{name}_{part}.npy", getattr(matrix, part).astype(np.float32), allow_pickle=False)
+        array = getattr(matrix, part).astype(np.float32, copy=False)
+        np.save(work / f"{name}_{part}.npy", array, allow_pickle=False)
 
 
 class _Head:

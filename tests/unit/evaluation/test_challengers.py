@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nightloop.artifact import run_model
+from nightloop.artifact import score_table
 from nightloop.evaluation.bootstrap import JudgedRows
 from nightloop.evaluation.checks import Contender
 from nightloop.evaluation.gate import Opponent, judge_gate
@@ -32,7 +32,7 @@ def score(work: Path, family: str, *, numeric: tuple[str, ...] = NUMERIC, shuffl
     labels = np.random.default_rng(1).permutation(labels) if shuffled else labels
     rows = prepare_rows(KNOWN.append_column("label", pa.array(labels)), CUT, 0.2)
     training = TrainingParams(window_days=60, judging_days=10, candidates=(recipe,), ranks=1)
-    return run_model(fit_candidate(rows, planned, work, "binary", training).model, JUDGED).astype(float)
+    return score_table(fit_candidate(rows, planned, work, "binary", training).model, JUDGED)
 
 
 @pytest.fixture(scope="module")

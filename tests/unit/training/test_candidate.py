@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import log_loss, roc_auc_score
 
-from nightloop.artifact import run_model
+from nightloop.artifact import score_table
 from nightloop.training.candidate import ArtifactMismatchError, Candidate, fit_candidate, verify_model
 from nightloop.training.params import Recipe, Task, TrainingParams
 from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows, plan
@@ -27,8 +27,7 @@ def fit(family: str, task: Task, work: Path, choices: dict[str, float] | None = 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_artifact_ranks_new_rows(family: str, tmp_path: Path) -> None:
     new = make_features(2000, seed=1)
-    scores = run_model(fit(family, "binary", tmp_path).model, new)
-    assert scores.dtype == np.float32
+    scores = score_table(fit(family, "binary", tmp_path).model, new)
     assert scores.shape == (2000,)
     assert roc_auc_score(new.column("binary").to_numpy(), scores) > 0.72
 
@@ -36,18 +35,20 @@ def test_artifact_ranks_new_rows(family: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_multiclass_artifact_gives_probabilities(family: str, tmp_path: Path) -> None:
     new = make_features(2000, seed=1)
-    scores = run_model(fit(family, "multiclass", tmp_path).model, new)
+    scores = score_table(fit(family, "multiclass", tmp_path).model, new)
     labels = new.column("multiclass").to_numpy()
     shares = np.bincount(labels.astype(int)) / len(labels)
     np.testing.assert_allclose(scores.sum(axis=1), 1.0, atol=1e-5)
-    assert log_loss(labels, scores) < log_loss(labels, np.tile(shares, (len(labels), 1)))
+    assert log_loss(labels, scores / scores.sum(axis=1, keepdims=True)) < log_loss(
+        labels, np.tile(shares, (len(labels), 1))
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("target", ["identity", "log1p"])
 def test_regression_artifact_beats_the_mean(family: str, target: str, tmp_path: Path) -> None:
     new = make_features(2000, seed=1)
-    scores = run_model(fit(family, "regression", tmp_path, target=target).model, new)
+    scores = score_table(fit(family, "regression", tmp_path, target=target).model, new)
     labels = new.column("regression").to_numpy()
     assert np.abs(scores - labels).mean() < 0.85 * np.abs(labels.mean() - labels).mean()
 
@@ -74,9 +75,9 @@ def test_int8_weights_are_smaller_and_score_nearly_the_same(task: Task, tmp_path
     assert len(small.model) < 0.5 * len(plain.model)
     assert small.model == fit("tabular_net", task, tmp_path / "again", width=128, epochs=4, quantization="int8").model
     new = make_features(2000, seed=1)
-    expected, found = run_model(plain.model, new), run_model(small.model, new)
+    expected, found = score_table(plain.model, new), score_table(small.model, new)
     assert 0 < np.abs(found - expected).max() < 0.1 * np.std(expected)
-    alone = run_model(small.model, new.slice(7, 1))
+    alone = score_table(small.model, new.slice(7, 1))
     np.testing.assert_allclose(alone, found[7:8], atol=1e-5 * max(1.0, float(np.std(expected))))
 
 
@@ -91,7 +92,7 @@ def test_scores_of_the_choose_window_come_from_a_model_that_never_saw_it(tmp_pat
     rows = make_rows("binary")
     assert found.choose_scores is not None
     assert len(found.choose_scores) == rows.choose.num_rows
-    assert not np.allclose(found.choose_scores, run_model(found.model, rows.choose))
+    assert not np.allclose(found.choose_scores, score_table(found.model, rows.choose))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -99,7 +100,7 @@ def test_balanced_classes_rank_as_well_and_tell_honest_probabilities(family: str
     new = make_features(4000, seed=1)
     labels, scores = new.column("binary").to_numpy(), {}
     for name, params in {"plain": {}, "balanced": {"class_weight": "balanced"}}.items():
-        scores[name] = run_model(fit(family, "binary", tmp_path / name, **params).model, new)
+        scores[name] = score_table(fit(family, "binary", tmp_path / name, **params).model, new)
         assert abs(scores[name].mean() - labels.mean()) < 0.06  # without calibration: 0.15
     assert not np.allclose(scores["plain"], scores["balanced"])
     assert roc_auc_score(labels, scores["balanced"]) > roc_auc_score(labels, scores["plain"]) - 0.02
@@ -108,7 +109,8 @@ def test_balanced_classes_rank_as_well_and_tell_honest_probabilities(family: str
 def test_focal_loss_trains_another_net_that_is_calibrated(tmp_path: Path) -> None:
     new = make_features(4000, seed=1)
     plain, focal = (
-        run_model(fit("tabular_net", "binary", tmp_path / str(gamma), focal_gamma=gamma).model, new) for gamma in (0, 2)
+        score_table(fit("tabular_net", "binary", tmp_path / str(gamma), focal_gamma=gamma).model, new)
+        for gamma in (0, 2)
     )
     labels = new.column("binary").to_numpy()
     assert not np.allclose(plain, focal)
@@ -118,7 +120,7 @@ def test_focal_loss_trains_another_net_that_is_calibrated(tmp_path: Path) -> Non
 def test_a_wrong_artifact_is_refused(tmp_path: Path) -> None:
     found = fit("linear", "binary", tmp_path)
     table = make_rows("binary").whole
-    right = run_model(found.model, table).astype(float)
+    right = score_table(found.model, table)
     verify_model(found.model, table, right)
     with pytest.raises(ArtifactMismatchError, match="differs from the trained model"):
         verify_model(found.model, table, right + 1e-4)

@@ -9,7 +9,7 @@ import pytest
 from nightloop.fault import NightloopError
 from nightloop.run import format_night
 from nightloop.training.dataset import (
-    content_hash,
+    ContentHash,
     join_labels,
     matured_labels,
     prepare_rows,
@@ -93,12 +93,19 @@ def test_joined_rows_are_in_order_of_decision() -> None:
     assert join_labels(shuffled, make_labels(10)).column("row_id").to_pylist() == [f"r{day:03d}" for day in range(10)]
 
 
-def test_content_hash_sees_values_and_not_their_order() -> None:
+def hash_of(*parts: pa.Table) -> str:
+    content = ContentHash()
+    for part in parts:
+        content.add(part)
+    return content.hexdigest()
+
+
+def test_content_hash_sees_values_and_not_how_they_came() -> None:
     table = join_labels(make_features(10), make_labels(10))
-    shuffled = pa.concat_tables([table.slice(5), table.slice(0, 5)]).select(table.column_names[::-1])
     changed = table.set_column(table.schema.get_field_index("label"), "label", pa.array([9.0] * 10))
-    assert content_hash(shuffled) == content_hash(table)
-    assert content_hash(changed) != content_hash(table)
+    swapped = pa.concat_tables([table.slice(1, 1), table.slice(0, 1), table.slice(2)])
+    assert hash_of(table.slice(0, 5), table.slice(5).select(table.column_names[::-1])) == hash_of(table)
+    assert len({hash_of(table), hash_of(changed), hash_of(swapped), hash_of(table.slice(0, 9))}) == 4
 
 
 def test_too_few_rows_are_refused_with_advice() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from nightloop.artifact import run_model
+from nightloop.artifact import score_table
 from nightloop.training.encoder import Encoder, fit_encoder
 from nightloop.training.graph import Graph
 
@@ -25,7 +25,7 @@ def make_table(numbers: list[float | None], texts: list[str | None]) -> pa.Table
 def run_encoder(encoder: Encoder, table: pa.Table) -> np.ndarray:
     graph = Graph()
     matrix = encoder.add_to(graph)
-    return run_model(graph.to_bytes(matrix, encoder.layout.width + 2), table)
+    return score_table(graph.to_bytes(matrix, encoder.layout.width + 2), table)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
