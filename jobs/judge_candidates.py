@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from nightloop.artifact import score_table
@@ -18,10 +20,10 @@ from nightloop.evaluation.error_budget import count_recent
 from nightloop.evaluation.gate import Opponent, judge_gate
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
-from nightloop.labelled_rows import read_judged, read_rows
+from nightloop.labelled_rows import judging_windows, read_judged, read_rows
 from nightloop.run import JobResult
 from nightloop.stores.model_files import read_model
-from nightloop.training.plan import PlannedCandidate, judging_opens
+from nightloop.training.plan import PlannedCandidate
 from nightloop.training_inputs import (
     CHANGES,
     GATE,
@@ -29,50 +31,61 @@ from nightloop.training_inputs import (
     make_plan,
     read_candidate,
     score_disturbed,
+    twin_folder,
     work_folder,
 )
 
 
 def judge_candidates(job: JobContext) -> JobResult:
-    """Score the judged rows with every twin, as they are and disturbed, then ask the gate."""
-    use_case, as_of, params = job.use_case, job.replay.last, job.use_case.promotion
-    opened, lake = judging_opens(as_of, use_case.training), job.lake_files
+    """Score the judged rows of every window with its twins, as they are and disturbed, then ask the gate."""
+    use_case, as_of, lake = job.use_case, job.replay.last, job.lake_files
     champion = job.ledger.champion(job.replay.scope, as_of)
     changes = len(job.ledger.champion_history(job.replay.scope))
-    contenders: list[Contender] = []
-    baseline: tuple[float, ...] = ()
-    serving = None
     with job.phase("score"):
         candidates = make_plan(use_case, job.load_source, champion)
-        labels = read_judged(use_case, lake, job.ledger, candidates, opened, as_of)
+        opened = judging_windows(use_case, lake, job.ledger, candidates, as_of)
+        ends = (as_of, *opened)
+        labels = [
+            read_judged(use_case, lake, job.ledger, candidates, start, end)
+            for start, end in zip(opened, ends, strict=False)
+        ]
+        contenders, serving = [], None
         for planned in candidates:
-            left, path = read_candidate(work_folder(job.settings.work, job.run_key, planned.name))
-            rows = read_rows(use_case, lake, planned, labels)
-            contenders.append(_make_contender(planned, left.chosen, read_model(str(path), left.digest), rows))
-            baseline = left.baseline
-            if planned.is_champion and champion is not None and champion.as_of <= opened:
+            parts = [read_rows(use_case, lake, planned, part) for part in labels]
+            contenders.append(_make_contender(job, planned, parts))
+            rows = pa.concat_tables(parts)
+            if planned.is_champion and champion is not None and champion.as_of <= opened[-1]:
                 serving = score_table(read_model(champion.uri, champion.digest), rows)
     with job.phase("judge"):
-        judged = judged_rows(rows, use_case)
         earlier = count_recent((row.as_of for row in job.ledger.verdicts(use_case.name, kind=GATE)), as_of)
         threshold = use_case.scoring.decision_threshold
-        opponent = Opponent(baseline, serving)
-        verdict = judge_gate(use_case.name, contenders, judged, opponent, params, threshold, earlier)
+        opponent = Opponent(read_candidate(_folder(job, candidates[-1]))[0].baseline, serving)
+        judged = judged_rows(rows, use_case)
+        verdict = judge_gate(use_case.name, contenders, judged, opponent, use_case.promotion, threshold, earlier)
     verdict = replace(verdict, facts={**verdict.facts, CHANGES: str(changes)})
     job.ledger.assert_not_fenced(job.replay, job.name, job.token)
     job.ledger.write_verdict(job.run_key, job.token, verdict, kind=GATE)
     figures = {check.name: check.figure for check in verdict.checks if check.figure is not None}
-    facts = {"answer": verdict.answer, "reason": verdict.reason, "judged_from": opened.isoformat(), **verdict.facts}
-    return job.result(counts={"judged_rows": rows.num_rows}, figures=figures, facts=facts)
+    facts = {"answer": verdict.answer, "reason": verdict.reason, "judged_from": opened[-1].isoformat(), **verdict.facts}
+    counts = {"judged_rows": rows.num_rows, "judging_windows": len(opened)}
+    return job.result(counts=counts, figures=figures, facts=facts)
 
 
-def _make_contender(planned: PlannedCandidate, chosen: float, model: bytes, rows: pa.Table) -> Contender:
+def _make_contender(job: JobContext, planned: PlannedCandidate, parts: Sequence[pa.Table]) -> Contender:
+    """Score the rows of each window with the twin that was fitted before it."""
+    twins = [read_candidate(twin_folder(_folder(job, planned), place)) for place in range(len(parts))]
+    models = [read_model(str(path), left.digest) for left, path in twins]
     started = time.perf_counter()
-    scores = score_table(model, rows)
-    milliseconds = (time.perf_counter() - started) * 1e6 / rows.num_rows
-    disturbed = score_disturbed(model, rows, planned)
-    size_mb = len(model) / 1e6
-    return Contender(planned.name, chosen, scores, planned.is_champion, disturbed, size_mb, milliseconds)
+    scores = np.concatenate([score_table(model, rows) for model, rows in zip(models, parts, strict=True)])
+    milliseconds = (time.perf_counter() - started) * 1e6 / len(scores)
+    disturbed = [score_disturbed(model, rows, planned) for model, rows in zip(models, parts, strict=True)]
+    pooled = {name: np.concatenate([part[name] for part in disturbed]) for name in disturbed[0]}
+    size_mb = len(models[0]) / 1e6
+    return Contender(planned.name, twins[0][0].chosen, scores, planned.is_champion, pooled, size_mb, milliseconds)
+
+
+def _folder(job: JobContext, planned: PlannedCandidate) -> Path:
+    return work_folder(job.settings.work, job.run_key, planned.name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

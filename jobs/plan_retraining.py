@@ -24,7 +24,8 @@ def plan_retraining(job: JobContext) -> JobResult:
     requested = [parse_instant(text) for text in json.loads(job.options.get("requests") or "[]")]
     assert_requested(job.ledger, scope, requested)
     opened = judging_opens(as_of, job.use_case.training)
-    first = opened - timedelta(days=job.use_case.training.window_days)
+    training = job.use_case.training
+    first = as_of - timedelta(days=training.judged_days + training.window_days)
     assert_nights_kept(job.ledger, scope, USE_CASE_LAYERS, first)
     planned = make_plan(job.use_case, job.load_source, job.ledger.champion(scope, as_of))
     requests = [row.as_of for row in job.ledger.open_requests(scope) if row.as_of <= as_of]

@@ -17,7 +17,7 @@ from nightloop.run import Replay, parse_night
 from nightloop.schedule import ticks
 from nightloop.stores.lake_files import LakeFiles, LakeRows
 from nightloop.training.dataset import ContentHash, join_labels, matured_labels, select_window
-from nightloop.training.plan import PlannedCandidate
+from nightloop.training.plan import PlannedCandidate, judging_opens
 from nightloop.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -68,6 +68,33 @@ def read_judged(
         NightloopError: there are none.
     """
     return leave_out_refused(use_case, lake, ledger, planned, read_labels(use_case, lake, opened, until))[0]
+
+
+def judging_windows(
+    use_case: UseCase, lake: LakeFiles, ledger: "Ledger", planned: Sequence[PlannedCandidate], as_of: datetime
+) -> list[datetime]:
+    """Return when the windows open that judge together, youngest first: a rolling origin (Tashman 2000).
+
+    Each ends where the one before it in the list opens, the first at `as_of`. There is more than one only where the use
+    case allows it, and the younger ones together have too few rows or positives for the gate. A window without labels,
+    or with none before it to train on, ends the list.
+    """
+    training, promotion = use_case.training, use_case.promotion
+    windows: list[datetime] = []
+    until, rows, positives = as_of, 0, 0
+    while len(windows) < training.judging_windows:
+        opened = judging_opens(until, training)
+        try:
+            judged = read_judged(use_case, lake, ledger, planned, opened, until)
+            read_labels(use_case, lake, None, opened)
+        except NightloopError:
+            break
+        windows.append(opened)
+        until, rows = opened, rows + judged.num_rows
+        positives += pc.sum(pc.greater(judged.column("label"), 0)).as_py()
+        if rows >= promotion.min_rows and (use_case.task == "regression" or positives >= promotion.min_positives):
+            break
+    return windows or [judging_opens(as_of, training)]
 
 
 def read_rows(use_case: UseCase, lake: LakeFiles, planned: PlannedCandidate, labels: pa.Table) -> pa.Table:
@@ -138,7 +165,7 @@ def read_training_rows(
         content.add(rows)
         return rows
 
-    rows = lay_out(folder / "training_rows.arrow", map(read_group, _group(kept)))
+    rows = lay_out(folder / f"training_rows_{cut:%Y%m%dT%H%M%SZ}.arrow", map(read_group, _group(kept)))
     decided = rows.column("decision_time")
     pins = {
         "feature_version": planned.feature_version,

@@ -100,6 +100,11 @@ def work_folder(work: Path, run_key: RunKey, candidate: str) -> Path:
     return work / run_key.scope / run_key.night / run_key.variant / candidate
 
 
+def twin_folder(folder: Path, window: int) -> Path:
+    """Return where a candidate leaves its twin of a judging window, the youngest being 0, below its own folder."""
+    return folder / f"window-{window}" if window else folder
+
+
 def write_candidate(folder: Path, model: bytes, candidate: WorkCandidate) -> None:
     """Leave a candidate for the judge."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ class Expiry:
 def training_reach_days(use_case: UseCase) -> int:
     """Return how far before a night its retraining reads features and labels: windows, horizon and settlement."""
     training, label = use_case.training, use_case.label
-    return training.window_days + training.judging_days + _days_of(label.horizon) + label.settlement_days
+    return training.window_days + training.judged_days + _days_of(label.horizon) + label.settlement_days
 
 
 def record_reach_days(use_case: UseCase, source: Source) -> int | None:

@@ -143,7 +143,7 @@ def training_reach_days(use_case: UseCase) -> int:
     """Return how far before a run's night its training rows may lie: window, judging window, horizon and settlement."""
     label, training = use_case.label, use_case.training
     horizon = label.horizon.count * _DAYS[label.horizon.unit]
-    return int(training.window_days + training.judging_days + horizon + label.settlement_days) + 1
+    return int(training.window_days + training.judged_days + horizon + label.settlement_days) + 1
 
 
 @task

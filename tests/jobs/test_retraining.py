@@ -22,7 +22,7 @@ from nightloop.run import EXIT_INPUT, EXIT_OK, EXIT_SKIPPED, EXIT_TRANSIENT, Job
 from nightloop.settings import CHECKOUT, Settings
 from nightloop.stores.ledger import Ledger, migrate
 from nightloop.stores.reports import Reports
-from nightloop.training_inputs import read_candidate, work_folder
+from nightloop.training_inputs import read_candidate, twin_folder, work_folder
 from nightloop.verdict import Verdict
 from tests.loop import copy_folders
 
@@ -135,6 +135,45 @@ def test_a_tuned_model_keeps_what_its_search_found(
     assert str(found).endswith("the same bytes")
     code, plan = run(plan_retraining, AS_OF + timedelta(days=1))
     assert (code, json.loads(plan.facts["candidates"])) == (EXIT_OK, ["champion", "linear-tuned"])
+
+
+def judge_on_nights(home: Path, monkeypatch: pytest.MonkeyPatch, **training: int) -> None:
+    """Let a window be one night of 400 rows and the gate ask for 1,000."""
+    folders = copy_folders(SCOPE, home / f"folders-{len(training)}")
+    document = folders / "use_cases" / SCOPE / "use_case.yaml"
+    use_case = yaml.safe_load(document.read_text())
+    use_case["training"] |= {"candidates": [{"family": "linear"}], "judging_days": 1, **training}
+    use_case["promotion"]["min_rows"] = 1000
+    document.write_text(yaml.safe_dump(use_case))
+    monkeypatch.setenv("NIGHTLOOP_FOLDERS", str(folders))
+
+
+def test_where_one_window_says_too_little_older_ones_are_pooled(
+    home: Path, run: Run, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_nights(home / "lake", nights=12)
+    judge_on_nights(home, monkeypatch)
+    assert refit(run)["judge"].facts["answer"] == "not_enough_evidence"
+    judge_on_nights(home, monkeypatch, judging_windows=5)
+    results = refit(run)
+    judge = results["judge"]
+    assert judge.facts["answer"] == "promote"
+    assert judge.counts == {"judged_rows": 1200, "judging_windows": 3}, "as many windows as the gate needs, and no more"
+    assert judge.facts["judged_from"] == (AS_OF - timedelta(days=3)).isoformat()
+    folder = work_folder(home / "work", RunKey(SCOPE, AS_OF), "linear")
+    twins = [read_candidate(twin_folder(folder, place))[0] for place in range(3)]
+    assert [twin.pins["as_of"] for twin in twins] == [
+        (AS_OF - timedelta(days=days)).isoformat() for days in (1, 2, 3)
+    ], "no twin knows the rows that it is judged on"
+    assert ledger.model(SCOPE, 1).as_of == AS_OF
+
+
+def test_windows_end_where_there_is_nothing_to_train_on(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_nights(home / "lake", nights=4)
+    judge_on_nights(home, monkeypatch, judging_windows=9)
+    judge = refit(run, FIRST + timedelta(days=3))["judge"]
+    assert judge.counts["judging_windows"] == 2
+    assert judge.facts["answer"] == "not_enough_evidence"
 
 
 def request_retraining(ledger: Ledger, as_of: datetime) -> None:

@@ -104,6 +104,11 @@ class TrainingParams(BaseModel):
 
     window_days: int = Field(gt=0, description="decision times this far back from a cut are trained on")
     judging_days: int = Field(gt=0, description="decision times matured in this many days before as_of judge")
+    judging_windows: int = Field(
+        default=1,
+        ge=1,
+        description="where one window has too few rows or positives, up to so many, one before the other, are pooled",
+    )
     choose_ratio: float = Field(
         default=0.15, gt=0, lt=0.5, description="the youngest share of the fit window chooses epochs and threshold"
     )
@@ -113,3 +118,8 @@ class TrainingParams(BaseModel):
     budget_minutes: float = Field(default=30, gt=0)
     seed: int = 7
     refresh_schedule: str | None = Field(default=None, description="cron of a refresh without drift")
+
+    @property
+    def judged_days(self) -> int:
+        """How far before a night its oldest judging window may open."""
+        return self.judging_windows * self.judging_days
