@@ -2,10 +2,12 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
 import uuid
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ log = logging.getLogger("nightloop.training")
 
 _MARK = "NIGHTLOOP_TRAINING"
 _LAST_LINES = 20
+_OF_RANK = re.compile(r"\[\d+\]<std(out|err)>:")  # as horovodrun marks them
 
 
 class TrainingError(Exception):
@@ -82,15 +85,16 @@ def command_of_ranks(ranks: int, worker: Sequence[str]) -> list[str]:
 
 
 def _follow(process: subprocess.Popen[str]) -> list[str]:
-    """Log each line as it comes; return the last ones."""
-    last: list[str] = []
+    """Log each line as it comes; return the last ones of the ranks, or of the launcher where no rank said a word."""
+    of_ranks: deque[str] = deque(maxlen=_LAST_LINES)
+    of_launcher: deque[str] = deque(maxlen=_LAST_LINES)
     output: Iterable[str] = process.stdout or ()
     with process:
         for line in output:
             text = line.rstrip()
             log.info("%s", text)
-            last = [*last[-_LAST_LINES:], text]
-    return last
+            (of_ranks if _OF_RANK.match(text) else of_launcher).append(text)
+    return list(of_ranks or of_launcher)
 
 
 def _explain(work: Path, ranks: int, code: int, lines: list[str]) -> str:
@@ -98,7 +102,8 @@ def _explain(work: Path, ranks: int, code: int, lines: list[str]) -> str:
     if errors:
         return f"training on {ranks} ranks failed ({errors[0].stem}):\n{errors[0].read_text().rstrip()}"
     told = "\n".join(lines)
-    return f"training on {ranks} ranks ended with exit code {code}: a rank was killed and left no traceback:\n{told}"
+    where = f"training on {ranks} ranks ended with exit code {code}"
+    return f"{where}: a rank was killed, or never met the others, and left no traceback:\n{told}"
 
 
 def _kill_marked(mark: str) -> None:

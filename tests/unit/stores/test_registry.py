@@ -1,7 +1,9 @@
 """Models: read by digest and never unpickled; logged once, registered once, shown as champion."""
 
+import multiprocessing
 import pickle
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -110,3 +112,32 @@ def test_candidate_is_logged_registered_and_shown_as_champion(tmp_path: Path) ->
     mlflow.set_tracking_uri(tracking)
     loaded = mlflow.onnx.load_model("models:/taxi@champion")
     assert loaded == onnx.load_model_from_string(build_model(3.0))
+
+
+def log_a_candidate(home: str, number: int) -> str:
+    """Log one candidate with sixty epochs; one of several processes that do so at once."""
+    registry = Registry(f"sqlite:///{home}/mlflow.db", f"{home}/artifacts")
+    epochs = [{"train_loss": float(60 - epoch)} for epoch in range(60)]
+    figures = {f"figure_{place}": 0.5 for place in range(30)}
+    params = {f"param_{place}": place for place in range(200)}
+    model = build_model(float(number))
+    logged = registry.log_candidate(KEY, f"candidate-{number}", model, params=params, epochs=epochs, figures=figures)
+    registry.register(KEY, logged, "{}")
+    return logged.run_id
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_writers_at_once_lose_nothing_to_a_locked_database(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    Registry(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path)).trainings("taxi")  # the server has made its tables
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        runs = list(pool.map(log_a_candidate, [str(tmp_path)] * 4, range(4)))
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db", f"sqlite:///{tmp_path}/mlflow.db")
+    for run_id in runs:
+        losses = [step.value for step in client.get_metric_history(run_id, "train_loss")]
+        assert losses == [float(60 - epoch) for epoch in range(60)], "also the last epoch's"
+        run = client.get_run(run_id)
+        assert (run.info.status, len(run.data.params), run.data.metrics["figure_29"]) == ("FINISHED", 200, 0.5)
+    assert len(client.search_model_versions("name = 'taxi'")) == 4

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 from nightloop.training.candidate import Candidate, fit_candidate
-from nightloop.training.launch import TrainingError, run_ranks
+from nightloop.training.launch import TrainingError, command_of_ranks, run_ranks
 from nightloop.training.params import Recipe, TrainingParams
 from tests.unit.training.conftest import make_rows, plan
 
@@ -135,6 +136,26 @@ def test_a_training_over_its_time_is_stopped_whole(tmp_path: Path) -> None:
     spec.write_text(json.dumps({**json.loads(spec.read_text()), "max_epochs": 100_000, "patience": 100_000}))
     with pytest.raises(TrainingError, match="did not end within 12 s"):
         run_ranks(tmp_path, 2, 12)
+    assert not children()
+
+
+def test_a_rank_that_never_comes_ends_the_training_in_bounded_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(tmp_path, 1)
+    absent = (
+        "import os, sys, time; time.sleep(600 * int(os.environ['HOROVOD_RANK'])); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+
+    def command(ranks: int, worker: Sequence[str]) -> list[str]:
+        return command_of_ranks(ranks, [sys.executable, "-c", absent, *worker])
+
+    monkeypatch.setattr("nightloop.training.launch.command_of_ranks", command)
+    started = time.monotonic()
+    with pytest.raises(TrainingError, match="never met the others") as caught:
+        run_ranks(tmp_path, 2, 600)
+    assert "onnectFullMesh" in str(caught.value) or "imeout" in str(caught.value)
+    assert time.monotonic() - started < 120
     assert not children()
 
 
