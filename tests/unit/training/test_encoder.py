@@ -49,6 +49,14 @@ def test_onnx_encodes_as_numpy(
     np.testing.assert_allclose(found, encoder.transform(table), rtol=1e-5, atol=1e-5)
 
 
+def test_skewed_numbers_encode_to_the_same_bits() -> None:
+    amounts = np.random.default_rng(0).lognormal(0, 3, 50_000)
+    table = make_table([*amounts.tolist()], ["a"] * len(amounts))
+    encoder = fit_encoder(table, ["amount"], ["place"])
+    assert encoder.logged.all()
+    np.testing.assert_array_equal(run_encoder(encoder, table), encoder.transform(table))
+
+
 def test_missing_numbers_take_the_median_and_a_flag() -> None:
     encoder = fit_encoder(make_table([1.0, 3.0, None, 5.0], ["a"] * 4), ["amount"], [], is_scaled=False)
     encoded = encoder.transform(make_table([None, 2.0, math.inf], ["a"] * 3))
