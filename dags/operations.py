@@ -15,8 +15,8 @@ OWNER = "platform"
 LONG_JOB_TIMEOUT = timedelta(hours=6)
 UPKEEP_DOC = """
 Keeps the lake small, every week: drops feature versions that no model needs and nights that a folder's
-`retention_days` lets go, compacts small files, and removes files that no version within a week needs. The nights that
-stay do not change. Its report lists files and bytes of every table.
+`retention_days` lets go, compacts small files, and removes files that no version within a week needs, also what
+trainings left at work. The nights that stay do not change. Its report lists files and bytes of every table.
 
 **Owner:** platform
 

@@ -2,14 +2,16 @@
 
 Drops staging of closed runs, feature versions that neither the folder as it is nor a registered model needs, and the
 nights that `retention_days` of a folder lets go; `nightloop.upkeep_inputs` says what is kept all the same. Rewrites
-small files of every table; the rows of the nights that stay do not change. Options: `retention_hours` (168): files that
-left a table longer ago are deleted; `max_small_files` (8): a night with more files is compacted. Writes `lake.html` and
-`lake.json` to the reports. While a folder has faults nothing is dropped. What Delta refuses of one table is reported,
-and the others go on; a lost session ends the job.
+small files of every table; the rows of the nights that stay do not change. Removes what trainings left in their work
+folders. Options: `retention_hours` (168): files that left a table, or were left at work, longer ago are deleted;
+`max_small_files` (8): a night with more files is compacted. Writes `lake.html` and `lake.json` to the reports. While a
+folder has faults nothing is dropped. What Delta refuses of one table is reported, and the others go on; a lost session
+ends the job.
 """
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nightloop.fault import NightloopError
@@ -17,6 +19,7 @@ from nightloop.folders import load_sources, load_use_cases
 from nightloop.job import run_job
 from nightloop.job_context import JobContext
 from nightloop.run import JobResult
+from nightloop.training_inputs import drop_work
 from nightloop.upkeep_inputs import Expiry, list_unneeded, plan_expiries
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ def compact_lake(job: JobContext) -> JobResult:
     from nightloop.stores.upkeep import Upkeep
 
     job.lake.claim()
-    upkeep = Upkeep(job.lake, float(job.options.get("retention_hours", "168")))
+    hours = float(job.options.get("retention_hours", "168"))
+    upkeep = Upkeep(job.lake, hours)
     expiries, facts = [], {}
     with job.phase("drop"):
         upkeep.drop_stages(job.ledger)
@@ -39,13 +43,16 @@ def compact_lake(job: JobContext) -> JobResult:
         for expiry in [each for each in expiries if upkeep.list_nights(each.ref, each.before)]:
             job.ledger.record_expiry(expiry.ref, expiry.before, expiry.why, job.replay.last)
             upkeep.drop_nights(expiry.ref, expiry.before)
+        left = drop_work(job.settings.work, datetime.now(UTC) - timedelta(hours=hours))
     with job.phase("tables"):
         for ref in job.lake.tables():
             upkeep.compact_table(ref, int(job.options.get("max_small_files", "8")))
             upkeep.vacuum_table(ref)
     with job.phase("report"):
         sizes, links = _report(job)
-    return job.result(counts={**upkeep.counts, **sizes}, facts=facts | upkeep.failures, links=links)
+    return job.result(
+        counts={**upkeep.counts, **sizes, "work_folders": left}, facts=facts | upkeep.failures, links=links
+    )
 
 
 def _drop_versions(job: JobContext, upkeep: "Upkeep") -> list[Expiry]:

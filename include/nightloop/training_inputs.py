@@ -1,6 +1,7 @@
 """What a retraining leaves between its jobs: its plan, its candidates, its verdicts, its work folder."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -98,6 +99,19 @@ def score_disturbed(model: bytes, rows: pa.Table, planned: PlannedCandidate) -> 
 def work_folder(work: Path, run_key: RunKey, candidate: str) -> Path:
     """Return where one candidate of a run works; it survives an attempt, so that a training can go on."""
     return work / run_key.scope / run_key.night / run_key.variant / candidate
+
+
+def drop_work(work: Path, before: datetime) -> int:
+    """Remove the folders of runs and of killed attempts in which nothing was written since; return how many."""
+    left = [*work.glob("attempt-*"), *work.glob("*/[0-9]*")]
+    old = [
+        folder
+        for folder in left
+        if max(path.lstat().st_mtime for path in (folder, *folder.rglob("*"))) < before.timestamp()
+    ]
+    for folder in old:
+        shutil.rmtree(folder)
+    return len(old)
 
 
 def twin_folder(folder: Path, window: int) -> Path:

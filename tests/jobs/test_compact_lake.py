@@ -1,6 +1,7 @@
 """`compact_lake`: what nobody needs goes, what is needed stays, and nobody computes on what went."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -111,6 +112,20 @@ def test_a_dropped_night_is_not_computed_again_and_a_kept_one_is(
     assert "dropped by its retention" in capfd.readouterr().out
     load_scores.main(["--scope", SCOPE, "--kind", "use_case", *kept])
     assert "dropped by its retention" not in capfd.readouterr().out
+
+
+def test_what_trainings_left_at_work_goes_after_a_week(home: Path, compact: Compact) -> None:
+    old, new, killed = (
+        home / "work" / name for name in (f"{SCOPE}/20250401T0200Z", f"{SCOPE}/20250530T0200Z", "attempt-1")
+    )
+    for folder in (old, new, killed):
+        (folder / "main" / "linear").mkdir(parents=True)
+        (folder / "main" / "linear" / "model.onnx").write_bytes(b"weights")
+    for path in (old, *old.rglob("*"), killed, *killed.rglob("*")):
+        os.utime(path, (1.0, 1.0))
+    assert compact().counts["work_folders"] == 2
+    assert [old.exists(), new.exists(), killed.exists()] == [False, True, False]
+    assert compact().counts["work_folders"] == 0
 
 
 def test_while_a_folder_has_faults_nothing_is_dropped(home: Path, compact: Compact) -> None:
