@@ -53,20 +53,12 @@ def test_a_night_whose_task_processes_were_killed_equals_the_undisturbed_one(
     night = parse_instant(document["use_cases"][SCOPE]["recovery"])
     loop = Loop(demo_home, SCOPE, stack.remote)
     undisturbed = read_night(loop, night)
-    drawn = {task_id: _count_attempts(stack, task_id, night) for task_id in KILLED}
-    run_id = _run_again(api, night)
-    tries = {}
+    run_id = api.find_run(DAG, night)
     for task_id in KILLED:
-        _wait_until(
-            lambda name=task_id: _count_attempts(stack, name, night) > drawn[name],
-            f"{task_id} at work",
-            lambda: _describe(api, run_id),
-        )
-        tries[task_id] = _kill_at_work(stack, api, run_id, task_id)
-    api.wait(DAG, run_id, lambda _: None)
-    ended = {task_id: _task(api, run_id, task_id) for task_id in KILLED}
-    assert {task_id: task["state"] for task_id, task in ended.items()} == dict.fromkeys(KILLED, "success")
-    assert {task_id: task["try_number"] - tries[task_id] for task_id, task in ended.items()} == dict.fromkeys(KILLED, 1)
+        killed = _kill_at_work(stack, api, run_id, task_id, night)
+        api.wait(DAG, run_id, lambda _: None)
+        task = _task(api, run_id, task_id)
+        assert (task["state"], task["try_number"]) == ("success", killed + 1), task_id
     assert_equal(undisturbed, read_night(loop, night), "a night whose task processes were killed")
 
 
@@ -78,12 +70,10 @@ def test_a_training_task_links_to_its_mlflow_run(api: AirflowApi, demo_home: Pat
     assert "/#/experiments/" in links["MLflow run"]
 
 
-def _run_again(api: AirflowApi, night: datetime) -> str:
-    """Clear the night's tasks from the features on, as an operator would, and return the run's id."""
-    run_id = api.find_run(DAG, night)
-    body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [KILLED[0]], "include_downstream": True}
+def _run_again(api: AirflowApi, run_id: str, task_id: str) -> None:
+    """Clear a task and those after it, as an operator would."""
+    body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "include_downstream": True}
     api.call("POST", f"/dags/{DAG}/clearTaskInstances", json={**body, "only_failed": False, "reset_dag_runs": True})
-    return run_id
 
 
 def _count_attempts(stack: Stack, task_id: str, night: datetime) -> int:
@@ -91,16 +81,32 @@ def _count_attempts(stack: Stack, task_id: str, night: datetime) -> int:
         return len(ledger.stale_tokens(Replay(SCOPE, (night,)), task_id, _ANY_TOKEN))
 
 
-def _kill_at_work(stack: Stack, api: AirflowApi, run_id: str, task_id: str) -> int:
-    """Kill the task's process, see its job end, and return the number of the attempt that died."""
-    task = _task(api, run_id, task_id)
-    process = max(_find_processes(task["id"]), key=psutil.Process.create_time)  # its supervisor bears the id too
-    host = min(_find_processes(str(stack.job_host)), key=psutil.Process.create_time)  # its forks look like it
-    guards = host.children()  # they outlive their jobs, to tell Spark
-    jobs = [job for guard in guards for job in guard.children(recursive=True)]
-    assert jobs, "the job under its guard"
-    os.kill(process.pid, signal.SIGKILL)
-    _wait_until(lambda: not any(job.is_running() for job in jobs), "the end of the jobs at work", lambda: str(jobs))
+def _kill_at_work(stack: Stack, api: AirflowApi, run_id: str, task_id: str, night: datetime) -> int:
+    """Run a task again, kill its process while its job waits for Spark, and see the job end.
+
+    Spark is suspended meanwhile, so that the job is at work however slow this machine is. Returns the number of the
+    attempt that died.
+    """
+    drawn = _count_attempts(stack, task_id, night)
+    (spark,) = [one for one in _find_processes("SparkConnectServer") if psutil.Process() in one.parents()]
+    spark.suspend()
+    try:
+        _run_again(api, run_id, task_id)
+        _wait_until(
+            lambda: _count_attempts(stack, task_id, night) > drawn,
+            f"{task_id} at work",
+            lambda: _describe(api, run_id),
+        )
+        task = _task(api, run_id, task_id)
+        process = max(_find_processes(task["id"]), key=psutil.Process.create_time)  # its supervisor bears the id too
+        host = min(_find_processes(str(stack.job_host)), key=psutil.Process.create_time)  # its forks look like it
+        guards = host.children()  # they outlive their jobs, to tell Spark
+        jobs = [job for guard in guards for job in guard.children(recursive=True)]
+        assert jobs, "the job under its guard"
+        os.kill(process.pid, signal.SIGKILL)
+        _wait_until(lambda: not any(job.is_running() for job in jobs), "the end of the jobs at work", lambda: str(jobs))
+    finally:
+        spark.resume()
     return int(task["try_number"])
 
 
