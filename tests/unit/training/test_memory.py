@@ -17,7 +17,7 @@ from nightloop.settings import CHECKOUT
 from nightloop.stores.ledger import migrate
 from tests.unit.training.wide_lake import NIGHTS, ROWS_PER_NIGHT, write_lake
 
-ALLOWED_BYTES = 335 * 2**20
+ALLOWED_BYTES = 350 * 2**20
 LAUNCHER = "tests.unit.training.limited_training"
 
 

@@ -14,7 +14,7 @@ NIGHTS = tuple(datetime(2025, 1, 1, 2, tzinfo=UTC) + number * timedelta(days=1) 
 CUT = NIGHTS[-1] + timedelta(days=1)
 NUMERIC = tuple(f"number_{place}" for place in range(80))
 CATEGORICAL = ("place",)
-ROWS_PER_NIGHT = 40_000
+ROWS_PER_NIGHT = 42_000
 
 
 def write_lake(root: Path) -> None:
