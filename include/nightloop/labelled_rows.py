@@ -80,14 +80,18 @@ def judging_windows(
     or with none before it to train on, ends the list.
     """
     training, promotion = use_case.training, use_case.promotion
+    if training.judging_windows == 1:
+        return [judging_opens(as_of, training)]
     windows: list[datetime] = []
     until, rows, positives = as_of, 0, 0
     while len(windows) < training.judging_windows:
         opened = judging_opens(until, training)
         try:
             judged = read_judged(use_case, lake, ledger, planned, opened, until)
-            read_labels(use_case, lake, None, opened)
+            before = _stream_labels(_open_labels(use_case, lake, None, opened), None, opened)
         except NightloopError:
+            break
+        if next(before, None) is None:
             break
         windows.append(opened)
         until, rows = opened, rows + judged.num_rows

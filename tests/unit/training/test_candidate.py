@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import log_loss, roc_auc_score
 
-from nightloop.artifact import score_table
+from nightloop.artifact import open_model, score_table
 from nightloop.training.candidate import ArtifactMismatchError, Candidate, fit_candidate, verify_model
 from nightloop.training.params import Recipe, Task, TrainingParams
 from tests.unit.training.conftest import CATEGORICAL, NUMERIC, make_features, make_rows, plan
@@ -27,7 +27,9 @@ def fit(family: str, task: Task, work: Path, choices: dict[str, float] | None = 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_artifact_ranks_new_rows(family: str, tmp_path: Path) -> None:
     new = make_features(2000, seed=1)
-    scores = score_table(fit(family, "binary", tmp_path).model, new)
+    model = fit(family, "binary", tmp_path).model
+    scores = score_table(model, new)
+    assert [output.type for output in open_model(model).get_outputs()] == ["tensor(float)"]
     assert scores.shape == (2000,)
     assert roc_auc_score(new.column("binary").to_numpy(), scores) > 0.72
 

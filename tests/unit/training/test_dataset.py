@@ -105,6 +105,8 @@ def test_content_hash_sees_values_and_not_how_they_came() -> None:
     changed = table.set_column(table.schema.get_field_index("label"), "label", pa.array([9.0] * 10))
     swapped = pa.concat_tables([table.slice(1, 1), table.slice(0, 1), table.slice(2)])
     assert hash_of(table.slice(0, 5), table.slice(5).select(table.column_names[::-1])) == hash_of(table)
+    shuffled = make_features(10).take([3, 1, 0, 2, 9, 8, 7, 6, 5, 4])
+    assert hash_of(join_labels(shuffled, make_labels(10))) == hash_of(table), "joined rows come in one order"
     assert len({hash_of(table), hash_of(changed), hash_of(swapped), hash_of(table.slice(0, 9))}) == 4
 
 
