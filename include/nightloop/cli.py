@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -10,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nightloop.fault import NightloopError
+from nightloop.interrupt import install_handlers
 from nightloop.run import EXIT_INPUT, EXIT_OK, MAIN_VARIANT, parse_instant
 from nightloop.settings import CHECKOUT, Settings
 
@@ -268,7 +267,7 @@ def demo() -> None:
 
 def main() -> None:
     """Run the command line; a SIGTERM ends it as Ctrl-C does, so that nothing it started is left behind."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    install_handlers()
     app()
 
 
@@ -330,10 +329,6 @@ def _faults_shown() -> Iterator[None]:
     except NightloopError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_INPUT) from None
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -63,11 +63,12 @@ def open_session(remote: str | None, session: str, stale: Sequence[str] = ()) ->
         return
     for other in stale:
         interrupt_session(remote, other)
-    spark = _open_remote(remote, session)
+    spark = _connect(remote, session)
     try:
-        yield spark
+        _configure(spark, remote)
+        yield spark  # type: ignore[misc]
     finally:
-        _close(spark)  # type: ignore[arg-type]
+        _close(spark)
 
 
 def interrupt_session(remote: str | None, session: str) -> None:
@@ -83,8 +84,8 @@ def interrupt_session(remote: str | None, session: str) -> None:
     from pyspark.sql.connect.client import SparkConnectClient
 
     client = SparkConnectClient(_session_url(remote, session))
-    _set_patience(client, tries=_CONNECT_TRIES)
     try:
+        _set_patience(client, tries=_CONNECT_TRIES)
         with _quiet_retries():
             client.interrupt_all()
             _release(client)
@@ -111,24 +112,26 @@ def _release(client: "SparkConnectClient") -> None:
             return
 
 
-def _open_remote(remote: str, session: str) -> "SparkSession":
-    from grpc import RpcError
-    from pyspark.errors import PySparkException
+def _connect(remote: str, session: str) -> "ConnectSession":
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
-    spark = ConnectSession.builder.remote(_session_url(remote, session)).create()
+    return ConnectSession.builder.remote(_session_url(remote, session)).create()
+
+
+def _configure(spark: "ConnectSession", remote: str) -> None:
+    from grpc import RpcError
+    from pyspark.errors import PySparkException
+
     _set_patience(spark.client, tries=_CONNECT_TRIES)
     try:
         with _quiet_retries():
             for key, value in session_conf().items():
                 spark.conf.set(key, value)
     except (PySparkException, RpcError) as error:
-        _close(spark)
         raise TransientError(f"no Spark session at {remote.partition('/;')[0]}: {error}") from error
     _set_patience(spark.client, tries=_JOB_TRIES)
-    return spark  # type: ignore[return-value]
 
 
 def _close(spark: "ConnectSession") -> None:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import psutil
 
+from nightloop import interrupt
 from nightloop.engine.server import ConnectServer
 from nightloop.fault import Fault, NightloopError
 from nightloop.settings import Settings
@@ -180,6 +181,7 @@ class Stack:
 
     def stop(self) -> None:
         """End every process of the stack with everything below it."""
+        interrupt.settle()
         self._ending.set()
         if self._watcher is not None:
             self._watcher.join()

@@ -5,11 +5,14 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.connect.session import SparkSession as ConnectSession
 
+from nightloop.engine import session as session_module
 from nightloop.engine.server import ConnectServer
 from nightloop.engine.session import interrupt_session, open_session
 from nightloop.fault import TransientError
@@ -92,6 +95,23 @@ def test_stopped_session_is_not_opened_again(spark_server: ConnectServer) -> Non
         pass
     with pytest.raises(TransientError, match="SESSION_CLOSED"), open_session(spark_server.remote, session):
         pass
+
+
+def test_an_interrupt_while_a_session_opens_leaves_none_open(
+    spark_server: ConnectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One left open would keep the interpreter from ending, until its retries are spent."""
+
+    opened: list[ConnectSession | None] = []
+
+    def interrupt() -> NoReturn:
+        opened.append(ConnectSession.getActiveSession())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session_module, "session_conf", interrupt)
+    with pytest.raises(KeyboardInterrupt), open_session(spark_server.remote, str(uuid.uuid4())):
+        pass
+    assert [spark is not None and spark.is_stopped for spark in opened] == [True]
 
 
 @pytest.mark.slow
