@@ -172,6 +172,14 @@ class Loop:
         return table.sort_values(list(table.columns), ignore_index=True, key=lambda column: column.astype(str))
 
 
+def copy_home(home: Path, to: Path) -> None:
+    """Copy a state folder, in a process of its own: closing a file drops every lock that a process holds on it.
+
+    So a database that this process has open would lose its write-ahead log under it.
+    """
+    subprocess.run(["cp", "-aT", home, to], check=True)
+
+
 def copy_folders(use_case: str, to: Path) -> Path:
     """Copy the packaged sources and one packaged use case to a folder where they may be changed; return the folder."""
     shutil.copytree(CHECKOUT / "include" / "sources", to / "sources")

@@ -19,7 +19,7 @@ from nightloop.folders import load_use_case
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
 from tests.killable import KillableServer, killable_server
-from tests.loop import Loop, copy_folders
+from tests.loop import Loop, copy_folders, copy_home
 
 STACK_STORIES = ("test_demo", "test_interrupted", "test_lending_club", "test_task_killed")
 SCOPE = "taxi_duration"
@@ -66,8 +66,7 @@ class World:
 
     def copy(self, loop: Loop, name: str) -> Loop:
         """Return a loop on a copy of another one's state."""
-        # not in this process: closing any handle of an SQLite file drops the locks that the process holds on it
-        subprocess.run(["cp", "-a", loop.home, self.homes / name], check=True)
+        copy_home(loop.home, self.homes / name)
         return Loop(self.homes / name, loop.name, loop.remote, loop.folders, loop.landing)
 
 

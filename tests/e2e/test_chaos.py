@@ -1,7 +1,6 @@
 """A month backfilled three nights at a time, while processes die at random, equals the month run night by night."""
 
 import random
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from nightloop.stack.stack import find_stack
 from tests.e2e.compare import assert_equal, read_night
 from tests.faults.restaurant import FOLDERS, USE_CASE, Restaurant
 from tests.killable import KillableServer
-from tests.loop import Loop
+from tests.loop import Loop, copy_home
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,7 +95,8 @@ def calm(server: KillableServer, tmp_path_factory: pytest.TempPathFactory) -> Re
 def stack(calm: Restaurant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own on a copy of that state."""
     home = tmp_path_factory.mktemp("chaos") / "home"
-    shutil.copytree(calm.loop.home, home, ignore=shutil.ignore_patterns(".writer*"))
+    copy_home(calm.loop.home, home)
+    (home / "lake" / ".writer.json").unlink()  # the calm loop's server is at work still
     environment = {"NIGHTLOOP_HOME": str(home), "NIGHTLOOP_FOLDERS": str(FOLDERS)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**SMALL_NIGHTS, **TELEMETRY_OFF, "NIGHTLOOP_NIGHTS_END": "2025-12-31"}.items():

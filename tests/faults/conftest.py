@@ -1,6 +1,5 @@
 """A small restaurant whose feeds are broken in every way, on a state folder per test."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from tests.faults.restaurant import FOLDERS, USE_CASE, Restaurant
 from tests.killable import KillableServer, killable_server
-from tests.loop import Loop
+from tests.loop import Loop, copy_home
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +27,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]
 @pytest.fixture
 def restaurant(server: KillableServer, empty_home: Path, tmp_path: Path) -> Restaurant:
     """A restaurant that has received nothing yet."""
-    shutil.copytree(empty_home, tmp_path / "home")
+    copy_home(empty_home, tmp_path / "home")
     return Restaurant(Loop(tmp_path / "home", USE_CASE, server.remote, (FOLDERS,)))

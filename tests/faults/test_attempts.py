@@ -1,7 +1,6 @@
 """Attempts that die, linger or race: the night ends as if only one had run, and a zombie is told that it is one."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from nightloop.stores.ledger import Ledger
 from tests.e2e.compare import Content, assert_equal, read_night
 from tests.faults.restaurant import FOLDERS, NIGHTS, USE_CASE, Restaurant
 from tests.killable import KillableServer
-from tests.loop import Loop
+from tests.loop import Loop, copy_home
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,7 +41,7 @@ CLEAN_ARGUMENTS = ("clean_source", "visits", "source")
 def told(server: KillableServer, empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Restaurant:
     """Three nights at once, then one more: the loop whose last night every test takes up again."""
     home = tmp_path_factory.mktemp("attempts") / "home"
-    shutil.copytree(empty_home, home)
+    copy_home(empty_home, home)
     restaurant = Restaurant(Loop(home, USE_CASE, server.remote, (FOLDERS,)))
     restaurant.land_nights(NIGHTS[:5])
     restaurant.loop.ingest(NIGHTS[2], NIGHTS[0])

@@ -1,7 +1,6 @@
 """A full or read-only disk: a clear error, nothing half-published, and the rerun after the repair is equal."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from nightloop.run import EXIT_OK, EXIT_TRANSIENT
 from tests.e2e.compare import assert_equal, read_night
 from tests.faults.restaurant import NIGHTS, Restaurant
 from tests.killable import killable_server
+from tests.loop import copy_home
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,7 +44,7 @@ def small_disk(restaurant: Restaurant, tmp_path: Path) -> Iterator[Restaurant]:
     moved = tmp_path / "state"
     home.rename(moved)
     with _mounted(home, SIZE):
-        shutil.copytree(moved, home, dirs_exist_ok=True)
+        copy_home(moved, home)
         restaurant.land_nights(NIGHTS[:2])
         restaurant.take_in(NIGHTS[0])
         yield restaurant

@@ -1,6 +1,5 @@
 """`prove_asof` on a small lake: it passes as things are, and fails when anything in the past was changed."""
 
-import shutil
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult, format_night
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import FaultParams, simulate
 from nightloop.stores.ledger import CheckRow, Ledger
-from tests.loop import Loop
+from tests.loop import Loop, copy_home
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -43,7 +42,7 @@ def built(spark_server: ConnectServer, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def loop(built: Loop, tmp_path: Path) -> Loop:
     """A copy, for a test that tampers with it."""
-    shutil.copytree(built.home, tmp_path / "copy")
+    copy_home(built.home, tmp_path / "copy")
     return Loop(tmp_path / "copy", SCOPE, built.remote)
 
 

@@ -7,8 +7,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,8 +35,18 @@ class TraceHit:
     where: str
 
 
-def search_folder(top: Path, traces: Traces, but: Collection[Path] = ()) -> Iterator[TraceHit]:
-    """Yield every file below a folder, some parts left out, that holds a trace: once, with the first place found."""
+def search_folder(top: Path, traces: Traces, but: Collection[Path] = ()) -> list[TraceHit]:
+    """Return every file below a folder, some parts left out, that holds a trace: once, with the first place found.
+
+    A process of its own does it: closing a file drops every lock that the process holds on it, so a store that the
+    caller has open would be open to others without a lock, and SQLite would lose its log under both.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_search_below, top, traces, tuple(but)).result()
+
+
+def _search_below(top: Path, traces: Traces, but: Collection[Path]) -> list[TraceHit]:
+    hits = []
     for path in sorted(top.rglob("*")):
         if path.is_file() and not path.is_symlink() and not any(path.is_relative_to(other) for other in but):
             try:
@@ -42,7 +54,8 @@ def search_folder(top: Path, traces: Traces, but: Collection[Path] = ()) -> Iter
             except FileNotFoundError:
                 continue  # gone since it was listed: a store at work removes its own files
             if where is not None:
-                yield TraceHit(path, where)
+                hits.append(TraceHit(path, where))
+    return hits
 
 
 def search_file(path: Path, traces: Traces) -> str | None:

@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -109,3 +111,16 @@ def test_file_names_and_broken_archives_are_searched_as_they_are(tmp_path: Path)
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"x" * 99)[:20] + VALUE.encode())
     (tmp_path / "clean.gz").write_bytes(b"\x1f\x8b broken")
     assert [hit.path.name for hit in search_folder(tmp_path, TRACES)] == ["cut.gz", f"{VALUE}.txt"]
+
+
+def test_a_search_leaves_the_locks_of_an_open_database(tmp_path: Path) -> None:
+    """The last to close a database removes its log; it may not while this process still has the database open."""
+    path = tmp_path / "open.db"
+    writes = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('INSERT INTO t VALUES (1)'); c.commit()"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t (x)")
+        search_folder(tmp_path, TRACES)
+        subprocess.run([sys.executable, "-c", f"{writes}; c.close()", path], check=True)
+        assert path.with_name("open.db-wal").exists()
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (1,)
