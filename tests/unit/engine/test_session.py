@@ -101,7 +101,7 @@ def test_an_interrupt_while_a_session_opens_leaves_none_open(
     spark_server: ConnectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One left open would keep the interpreter from ending, until its retries are spent."""
-
+    monkeypatch.setattr(ConnectSession._active_session, "session", None)  # a session at work stays the active one
     opened: list[ConnectSession | None] = []
 
     def interrupt() -> NoReturn:
