@@ -1,9 +1,10 @@
 """Time the training step of `tabular_net` on two ranks of this host: Horovod, DistributedDataParallel, and no exchange.
 
-`make bench NAME=training`. The same net, optimizer, rows and batches on every side; two processes each take half of a
-batch. `train_vs_ddp` is Horovod's samples per second over DistributedDataParallel's (Gloo), `train_vs_limit` over those
-of two processes that exchange nothing, which no exchange can beat. The sides take turns in rounds. `read_overhead` is
-what it takes to bring rows from a Delta table to the ranks, batch by batch, over an epoch on the same rows in memory.
+`make bench NAME=training`. The same net, optimizer, rows, batches and dropout on every side, in the order of a
+training's step: the next masks are drawn between backward pass and update. Two processes each take half of a batch.
+`train_vs_ddp` is Horovod's samples per second over DistributedDataParallel's (Gloo), `train_vs_limit` over those of two
+processes that exchange nothing, which no exchange can beat. The sides take turns in rounds. `read_overhead` is what it
+takes to bring rows from a Delta table to the ranks, batch by batch, over an epoch on the same rows in memory.
 """
 
 import json
@@ -31,7 +32,7 @@ from nightloop.training.encoder import fit_encoder
 from nightloop.training.launch import command_of_ranks
 from nightloop.training.net import TabularNet
 from nightloop.training.net_shape import NetShape, find_bins
-from nightloop.training.net_training import Arrays, draw_batches
+from nightloop.training.net_training import Arrays, draw_batches, draw_masks
 from nightloop.training.optimizer import AdamW
 from nightloop.training.problem import Matrix
 from nightloop.training.tabular_net import write_rows
@@ -39,6 +40,7 @@ from nightloop.training.tabular_net import write_rows
 RANKS = 2
 BATCH = 2048
 STEPS, WARM_UP_STEPS = 60, 10
+KEEP = 0.9
 ROUNDS = MIN_PAIRS
 READ_ROWS = 200_000
 SHAPE = NetShape(numbers=20, cardinalities=(8, 12, 50, 200), outputs=1, width=128, blocks=2, members=16, number_width=8)
@@ -140,15 +142,21 @@ def work(side: str, folder: Path) -> None:
     optimizer = ranks.prepare(AdamW(net.parameters(), 2e-3, 1e-2), net)
     random = np.random.default_rng(rank)
     matrix, targets = torch.from_numpy(_matrix(random)), torch.from_numpy(random.integers(0, 2, BATCH // RANKS))
-    started = 0.0
+    generator = torch.Generator().manual_seed(0)
+
+    def draw() -> list[torch.Tensor]:
+        return list(draw_masks(SHAPE, BATCH, KEEP, generator)[:, rank::RANKS].float() / KEEP)
+
+    masks, started = draw(), 0.0
     for step in range(WARM_UP_STEPS + STEPS):
         if step == WARM_UP_STEPS:
             started = time.perf_counter()
-        margins = forward(matrix)[:, :, 0]
+        margins = forward(matrix, masks)[:, :, 0]
         wanted = targets[:, None].expand_as(margins).float()
         loss = torch.nn.functional.binary_cross_entropy_with_logits(margins, wanted)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        masks = draw()
         optimizer.step()
     (folder / f"rank-{rank}.json").write_text(json.dumps(time.perf_counter() - started))
 

@@ -2,7 +2,8 @@
 
 All ranks walk the same seeded global batches and dropout masks and each takes its share, so the number of ranks changes
 the loss curve by rounding only. Rows are read ahead of the step, from files that may be larger than memory: an epoch
-goes through them by pools of shuffled blocks. Evaluation and export use an exponential average of the weights.
+goes through them by pools of shuffled blocks. The next batch is made ready while gradients are on their way between the
+ranks. Evaluation and export use an exponential average of the weights.
 """
 
 import hashlib
@@ -55,13 +56,14 @@ class Arrays:
 
 
 class _Batch(NamedTuple):
-    """One rank's share of a global batch of so many rows, which together weigh `total`."""
+    """One rank's share of a global batch of so many rows, which together weigh `total`, and of its dropout masks."""
 
     rows: int
     total: float
     features: Tensor
     targets: Tensor
     weights: Tensor
+    masks: list[Tensor] | None = None
 
 
 def draw_batches(rows: int, batch: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -80,6 +82,11 @@ def draw_batches(rows: int, batch: int, random: np.random.Generator) -> Iterator
         stop = len(left) if is_last else len(left) // batch * batch
         yield from (left[place : min(place + batch, stop)] for place in range(0, stop, batch))
         left = left[stop:]
+
+
+def draw_masks(shape: NetShape, rows: int, keep: float, generator: torch.Generator) -> Tensor:
+    """Return the dropout of a global batch, [blocks, rows, width]: which units stay."""
+    return torch.rand(shape.blocks, rows, shape.width, generator=generator) < keep
 
 
 def train_stages(work: Path, spec: Mapping[str, Any], ranks: Ranks) -> None:
@@ -159,22 +166,22 @@ class _Stage:
 
     def _run_epoch(self, optimizer: Any, epoch: int, steps: int, decay: float) -> float:
         """Return the weighted mean loss of the epoch, the same on every rank."""
-        generator = torch.Generator().manual_seed(int(self.spec["seed"]) * 1_000_003 + epoch)
-        keep = 1.0 - float(self.spec["dropout"])
         summed, weighed = torch.zeros((), dtype=torch.float64), 0.0
         self.net.train()
-        for step, (rows, total, features, targets, weights) in enumerate(self._read_ahead(epoch)):
-            masks = self._masks(rows, keep, generator)
+        batches = self._read_ahead(epoch)
+        batch = next(batches)
+        for step in range(steps):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                margins = self.net(features, masks).float()
-            losses = _member_losses(self.spec["task"], margins, targets, float(self.spec["focal_gamma"]))
-            loss = (losses * weights).sum()
+                margins = self.net(batch.features, batch.masks).float()
+            losses = _member_losses(self.spec["task"], margins, batch.targets, float(self.spec["focal_gamma"]))
+            loss = (losses * batch.weights).sum()
             optimizer.zero_grad()
-            (loss * (self.ranks.size / total)).backward()  # type: ignore[no-untyped-call]
+            (loss * (self.ranks.size / batch.total)).backward()  # type: ignore[no-untyped-call]
+            summed += loss.detach().cpu().double()
+            weighed += batch.total
+            batch = next(batches, batch)  # the gradients are on their way meanwhile
             optimizer.step()
             self._average(epoch * steps + step, decay)
-            summed += loss.detach().cpu().double()
-            weighed += total
         mean = float(self.ranks.total(summed)) / weighed
         if not np.isfinite(mean):
             raise FloatingPointError(f"the loss of epoch {epoch + 1} is {mean}: lower `learning_rate` of the recipe")
@@ -182,24 +189,25 @@ class _Stage:
 
     def _read_ahead(self, epoch: int) -> Iterator[_Batch]:
         """Yield this rank's batches; a thread reads the next ones meanwhile."""
+        generator = torch.Generator().manual_seed(int(self.spec["seed"]) * 1_000_003 + epoch)
         places = draw_batches(self.arrays.rows, self.batch, np.random.default_rng((int(self.spec["seed"]), epoch)))
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead = deque(reader.submit(self._read, rows) for rows in islice(places, _BATCHES_AHEAD))
             while ahead:
                 batch = ahead.popleft().result()
                 ahead.extend(reader.submit(self._read, rows) for rows in islice(places, 1))
-                yield batch
+                yield batch._replace(masks=self._masks(batch.rows, generator))
 
     def _read(self, rows: NDArray[np.int64]) -> _Batch:
         total = float(self.arrays.weights[rows].sum())
         return _Batch(len(rows), total, *self.arrays.take(share(self.ranks, rows)))
 
-    def _masks(self, rows: int, keep: float, generator: torch.Generator) -> list[Tensor] | None:
-        """Draw the dropout of the global batch and return this rank's rows of it."""
+    def _masks(self, rows: int, generator: torch.Generator) -> list[Tensor] | None:
+        """Return this rank's rows of the global batch's dropout."""
+        keep = 1.0 - float(self.spec["dropout"])
         if keep >= 1.0:
             return None
-        shape = self.net.shape
-        drawn = torch.rand(shape.blocks, rows, shape.width, generator=generator) < keep
+        drawn = draw_masks(self.net.shape, rows, keep, generator)
         own = drawn[:, self.ranks.rank :: self.ranks.size].to(self.device, torch.float32) / keep
         return list(own)
 
