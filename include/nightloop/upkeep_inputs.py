@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nightloop.asof.params import Span
 from nightloop.asof_inputs import version_features
 from nightloop.dataset import DatasetRef, Layer
 from nightloop.fault import Fault, NightloopError
@@ -19,7 +18,6 @@ RECORDS: tuple[Layer, ...] = ("clean",)
 SOURCE_LAYERS: Collection[Layer] = ("raw", "clean", "quarantine")
 USE_CASE_LAYERS: Collection[Layer] = ("features", "labels", "scores")
 _SLACK_DAYS = 32  # a declared `known_at` may lie a month after the night that loaded it
-_DAYS = {"hours": 1 / 24, "days": 1, "months": 31}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +29,11 @@ class Expiry:
     why: str
 
 
-def training_reach_days(use_case: UseCase) -> int:
-    """Return how far before a night its retraining reads features and labels: windows, horizon and settlement."""
-    training, label = use_case.training, use_case.label
-    return training.window_days + training.judged_days + _days_of(label.horizon) + label.settlement_days
-
-
 def record_reach_days(use_case: UseCase, source: Source) -> int | None:
     """Return how far before a night its retraining reads a source's records; None: all of them."""
     if source.lookback_days == "unbounded":
         return None
-    return training_reach_days(use_case) + source.lookback_days + _SLACK_DAYS
+    return use_case.training_reach_days + source.lookback_days + _SLACK_DAYS
 
 
 def plan_expiries(
@@ -108,7 +100,7 @@ def _use_case_cut(use_case: UseCase, ledger: "Ledger") -> datetime | None:
     reached = _open_since(use_case, ledger)
     if use_case.retention_days is None or reached is None:
         return None
-    return reached - timedelta(days=max(use_case.retention_days, training_reach_days(use_case)))
+    return reached - timedelta(days=max(use_case.retention_days, use_case.training_reach_days))
 
 
 def _source_cut(
@@ -131,7 +123,3 @@ def _open_since(use_case: UseCase, ledger: "Ledger") -> datetime | None:
     """Return the oldest night as of which a retraining may still run: of an open request, else the last closed one."""
     closed = ledger.closed_nights(use_case.name)
     return min((closed[-1], *(row.as_of for row in ledger.open_requests(use_case.name)))) if closed else None
-
-
-def _days_of(span: Span) -> int:
-    return -int(-span.count * _DAYS[span.unit] // 1)

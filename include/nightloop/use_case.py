@@ -64,3 +64,9 @@ class UseCase(BaseModel):
     features_sql: str = Field(exclude=True)
     label_sql: str = Field(exclude=True)
     suite: Suite = Field(exclude=True)
+
+    @property
+    def training_reach_days(self) -> int:
+        """How far before a night its retraining reads features and labels: windows, horizon and settlement."""
+        training, label = self.training, self.label
+        return training.window_days + training.judged_days + label.horizon.most_days + label.settlement_days

@@ -34,7 +34,7 @@ from nightloop.sql_contracts import (
     raw_views,
     spine_views,
 )
-from nightloop.upkeep_inputs import record_reach_days, training_reach_days
+from nightloop.upkeep_inputs import record_reach_days
 from nightloop.use_case import UseCase
 
 SCHEMAS: Mapping[str, type[BaseModel]] = {"source": Source, "use_case": UseCase, "suite": Suite}
@@ -292,7 +292,7 @@ def _check_allowed(folder: _Folder, use_case: UseCase, clean: Mapping[str, tuple
 
 
 def _check_retention(folder: _Folder, use_case: UseCase, sources: Mapping[str, Source]) -> Iterator[Fault]:
-    reach, remedy = training_reach_days(use_case), "keep it longer, or shorten what reads it"
+    reach, remedy = use_case.training_reach_days, "keep it longer, or shorten what reads it"
     if use_case.retention_days is not None and use_case.retention_days < reach:
         expected = f"at least {reach} days: a retraining reads its windows, the horizon and the settlement"
         yield Fault(folder.where("retention_days"), expected, str(use_case.retention_days), remedy)

@@ -30,7 +30,6 @@ _APPROVAL_BODY = """\
 
 Model card: `{{ ti.xcom_pull(task_ids='refit_recipe')['links'].get('card', 'none: it was not registered') }}`
 """
-_DAYS = {"hours": 1 / 24, "days": 1, "months": 31}
 
 
 def default_args(owner: str, timeout: timedelta = JOB_TIMEOUT) -> dict[str, Any]:
@@ -105,10 +104,11 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
         options=APPROVAL_OPTIONS if use_case.promotion.approval == "human" else {},
     )
     if is_refilled:
-        reach_days = training_reach_days(use_case)
-        refill = use_case_job("build_features", use_case, reach_days=reach_days, options={"refill": "missing"})
+        refill = use_case_job(
+            "build_features", use_case, reach_days=use_case.training_reach_days, options={"refill": "missing"}
+        )
         plan >> refill >> check
-        refill >> use_case_job("profile_partition", use_case, reach_days=reach_days)
+        refill >> use_case_job("profile_partition", use_case, reach_days=use_case.training_reach_days)
     plan >> check >> train >> judge >> refit
     if use_case.promotion.approval == "human":
         model_approved = EmptyOperator(task_id="model_approved", doc_md="Skipped when the model is rejected.")
@@ -137,13 +137,6 @@ def ask_for_approval(use_case: UseCase) -> ApprovalOperator:
 def approval_time(use_case: UseCase) -> timedelta:
     """Return how long a training chain may wait for a person."""
     return APPROVAL_TIMEOUT if use_case.promotion.approval == "human" else timedelta()
-
-
-def training_reach_days(use_case: UseCase) -> int:
-    """Return how far before a run's night its training rows may lie: window, judging window, horizon and settlement."""
-    label, training = use_case.label, use_case.training
-    horizon = label.horizon.count * _DAYS[label.horizon.unit]
-    return int(training.window_days + training.judged_days + horizon + label.settlement_days) + 1
 
 
 @task

@@ -1,11 +1,14 @@
 """What the as-of views need to know of a source and of a label."""
 
 import re
+from collections.abc import Mapping
+from math import ceil
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Unit = Literal["hours", "days", "months"]
+_MOST_DAYS: Mapping[Unit, float] = {"hours": 1 / 24, "days": 1, "months": 31}
 
 
 class Span(BaseModel):
@@ -30,6 +33,11 @@ class Span(BaseModel):
     def sql(self) -> str:
         """The span as a Spark SQL interval."""
         return f"INTERVAL {self.count} {self.unit.upper()}"
+
+    @property
+    def most_days(self) -> int:
+        """How many days it takes at the most."""
+        return ceil(self.count * _MOST_DAYS[self.unit])
 
     def __str__(self) -> str:
         return f"{self.count} {self.unit if self.count != 1 else self.unit[:-1]}"

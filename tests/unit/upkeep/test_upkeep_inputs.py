@@ -21,7 +21,6 @@ from nightloop.upkeep_inputs import (
     assert_records_kept,
     list_unneeded,
     plan_expiries,
-    training_reach_days,
 )
 from nightloop.use_case import UseCase
 from nightloop.verdict import Verdict
@@ -128,8 +127,8 @@ def test_a_run_that_reaches_behind_what_was_dropped_is_refused(ledger: Ledger) -
 
 
 def test_the_windows_of_a_use_case_add_up() -> None:
-    assert training_reach_days(load_use_case(NAME, FOLDERS)) == TAXI_REACH
+    assert load_use_case(NAME, FOLDERS).training_reach_days == TAXI_REACH
     loans = load_use_case("loan_default", FOLDERS)
     months = loans.label.horizon.count
     windows = loans.training.window_days + loans.training.judging_days
-    assert training_reach_days(loans) == windows + 31 * months + loans.label.settlement_days
+    assert loans.training_reach_days == windows + 31 * months + loans.label.settlement_days
