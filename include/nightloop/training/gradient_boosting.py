@@ -6,7 +6,7 @@ threshold to the other side; rounding them down is exact for float32 inputs.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ SPACE: Space = {
     "max_features": SearchRange(low=0.2, high=1.0),
 }
 
-_PATIENCE = 20
+_MOST_ITERATIONS, _PATIENCE = 2_000, 20
 _ROWS_PER_LEAF_LEAST = 20
 _RARE_ROWS_PER_LEAF = 3
 _RARE_ROWS_PER_SPLIT = 80
@@ -39,7 +39,7 @@ _TREES_PER_NODE = 32
 
 def choose_gradient_boosting(problem: Problem, choosing: Choosing) -> Chosen:
     """Take the fewest iterations that do as well as the best on the choose window."""
-    model = _fit(problem, choosing.fit, int(problem.number("max_iterations", 400)), choosing.choose)
+    model = _fit(problem, choosing.fit, int(problem.number("max_iterations", _MOST_ITERATIONS)), choosing.choose)
     iterations, margins = _choose_iterations(problem, model, choosing.choose)
     return Chosen({"iterations": iterations}, margins)
 
@@ -67,12 +67,18 @@ def _choose_iterations(problem: Problem, model: Any, choose: Matrix) -> tuple[in
     the choose window is small and says little, the simpler model is taken.
     """
     stages = model.staged_predict if problem.task == "regression" else model.staged_decision_function
-    margins = [np.asarray(stage, np.float64).reshape(choose.rows, -1) for stage in stages(choose.features)]
-    losses = np.array([row_losses(problem, stage, choose) for stage in margins]) * choose.weights
-    excess = losses - losses[np.argmin(losses.mean(axis=1))]
-    errors = excess.std(axis=1) / np.sqrt(choose.rows)
-    place = int(np.flatnonzero(excess.mean(axis=1) <= errors)[0])
-    return place + 1, margins[place]
+
+    def walk() -> Iterator[tuple[Floats, Floats]]:
+        for stage in stages(choose.features):
+            margins = np.asarray(stage, np.float64).reshape(choose.rows, -1)
+            yield margins, row_losses(problem, margins, choose) * choose.weights
+
+    best = min((losses for _, losses in walk()), key=np.mean)
+    return next(
+        (iterations, margins)
+        for iterations, (margins, losses) in enumerate(walk(), start=1)
+        if (losses - best).mean() <= (losses - best).std() / np.sqrt(choose.rows)
+    )
 
 
 def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | None) -> Any:
