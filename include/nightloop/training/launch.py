@@ -3,18 +3,21 @@
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nightloop.fault import Fault, NightloopError
 from nightloop.training.worker import LAUNCHER, run_worker
 
 log = logging.getLogger("nightloop.training")
 
+HOSTS_VARIABLE = "NIGHTLOOP_TRAINING_HOSTS"
 _MARK = "NIGHTLOOP_TRAINING"
 _LAST_LINES = 20
 _OF_RANK = re.compile(r"\[\d+\]<std(out|err)>:")  # as horovodrun marks them
@@ -25,13 +28,16 @@ class TrainingError(Exception):
 
 
 def run_ranks(work: Path, ranks: int, seconds: float) -> None:
-    """Train as `work/spec.json` says, on so many ranks of this host, within a bound of wall time.
+    """Train as `work/spec.json` says, on so many ranks, within a bound of wall time.
 
-    One rank runs in this process; more are started by horovodrun over Gloo on the loopback interface.
+    One rank runs in this process; more are started by horovodrun, over Gloo on the loopback interface or on the hosts
+    that `NIGHTLOOP_TRAINING_HOSTS` names, which must see the work folder at the same path.
 
     Raises:
+        NightloopError: the hosts are written wrongly, or have too few slots.
         TrainingError: with the traceback of the rank that failed first as its last lines.
     """
+    hosts = read_hosts(os.environ.get(HOSTS_VARIABLE, ""), ranks)
     for stale in work.glob("rank-*.error"):
         stale.unlink()
     if ranks == 1:
@@ -41,13 +47,13 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
     environment = {
         **os.environ,
         _MARK: mark,
-        LAUNCHER: str(os.getpid()),
+        LAUNCHER: f"{socket.gethostname()}/{os.getpid()}",
         "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)),
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // min(ranks, max(hosts.values(), default=ranks)))),
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "120",
     }
     process = subprocess.Popen(
-        command_of_ranks(ranks, [sys.executable, "-m", "nightloop.training.worker", str(work)]),
+        command_of_ranks(ranks, [sys.executable, "-m", "nightloop.training.worker", str(work)], hosts),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -77,11 +83,33 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
         raise TrainingError(_explain(work, ranks, code, lines))
 
 
-def command_of_ranks(ranks: int, worker: Sequence[str]) -> list[str]:
-    """Return the command that runs so many copies of a worker as the ranks of one training on this host."""
+def read_hosts(text: str, ranks: int) -> dict[str, int]:
+    """Return the slots of each host that a setting names; none where it names none, which means this host.
+
+    >>> read_hosts("gpu1:4,gpu2:4", 6)
+    {'gpu1': 4, 'gpu2': 4}
+
+    Raises:
+        NightloopError: it is written otherwise, or the hosts have fewer slots than there are ranks.
+    """
+    if not text:
+        return {}
+    if not re.fullmatch(r"[\w.-]+:[1-9]\d*(,[\w.-]+:[1-9]\d*)*", text):
+        raise NightloopError(Fault(HOSTS_VARIABLE, "host:slots,host:slots", text, "write it like gpu1:4,gpu2:4"))
+    hosts = {name: int(slots) for name, slots in (part.split(":") for part in text.split(","))}
+    if sum(hosts.values()) < ranks:
+        remedy = "name more hosts, or lower `training.ranks` of the use case"
+        raise NightloopError(Fault(HOSTS_VARIABLE, f"slots for {ranks} ranks", text, remedy))
+    return hosts
+
+
+def command_of_ranks(ranks: int, worker: Sequence[str], hosts: Mapping[str, int] | None = None) -> list[str]:
+    """Return the command that runs so many copies of a worker as the ranks of one training, here or on some hosts."""
     horovodrun = [sys.executable, "-m", "nightloop.training.distributed", "-np", str(ranks), "--gloo"]
-    options = ["--network-interfaces", "lo", "--gloo-timeout-seconds", "60", "--start-timeout", "60", "--disable-cache"]
-    return [*horovodrun, *options, *worker]
+    options = ["--gloo-timeout-seconds", "60", "--start-timeout", "60", "--disable-cache"]
+    listed = ",".join(f"{name}:{slots}" for name, slots in (hosts or {}).items())
+    where = ["-H", listed] if listed else ["--network-interfaces", "lo"]
+    return [*horovodrun, *options, *where, *worker]
 
 
 def _follow(process: subprocess.Popen[str]) -> list[str]:

@@ -6,6 +6,7 @@ The folder holds `spec.json` and `{fit,choose,whole}_{features,targets,weights}.
 
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -52,9 +53,12 @@ def main() -> None:
 
 
 def _die_with_launcher() -> None:
-    """End this process when the one that asked for the training is gone: a kill -9 of it leaves no rank behind."""
-    launcher = os.environ.get(LAUNCHER)
-    if launcher is None:
+    """End this process when the one that asked for the training is gone: a kill -9 of it leaves no rank behind.
+
+    On another host nothing is seen of it; there a rank fails when those of this host are gone.
+    """
+    host, _, launcher = os.environ.get(LAUNCHER, "").partition("/")
+    if host != socket.gethostname():
         return
     import psutil
 

@@ -10,16 +10,18 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from nightloop.fault import NightloopError
 from nightloop.training.candidate import Candidate, fit_candidate
-from nightloop.training.launch import TrainingError, command_of_ranks, run_ranks
+from nightloop.training.launch import HOSTS_VARIABLE, TrainingError, command_of_ranks, run_ranks
 from nightloop.training.params import Recipe, TrainingParams
+from tests.ssh_host import SshHost, serve_ssh
 from tests.unit.training.conftest import make_rows, plan
 
 pytestmark = pytest.mark.slow
@@ -52,6 +54,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     return fit(tmp_path_factory.mktemp("alone"), 1)
 
 
+@pytest.fixture
+def ssh_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
+    with serve_ssh(tmp_path_factory.mktemp("ssh")) as host:
+        yield host
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_many_ranks_train_as_one_does(alone: Candidate, ranks: int, tmp_path: Path) -> None:
     many = fit(tmp_path, ranks)
@@ -62,6 +70,27 @@ def test_many_ranks_train_as_one_does(alone: Candidate, ranks: int, tmp_path: Pa
     replicas = digests(tmp_path)
     assert len(replicas) == ranks
     assert len(set(replicas)) == 1
+
+
+def test_ranks_on_two_hosts_train_as_one_does(
+    alone: Candidate, ssh_host: SshHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOSTS_VARIABLE, f"localhost:1,{ssh_host.address}:1")
+    monkeypatch.setenv("PATH", f"{ssh_host.client.parent}:{os.environ['PATH']}")
+    many = fit(tmp_path, 2)
+    assert [command for command in ssh_host.commands if "HOROVOD_RANK=1" in command]
+    np.testing.assert_allclose(alone.facts["final_curve"], many.facts["final_curve"], atol=1e-4)
+    assert len(set(digests(tmp_path))) == 1
+    assert not children()
+
+
+@pytest.mark.parametrize(("hosts", "said"), [("gpu1", "host:slots"), ("gpu1:1", "slots for 2 ranks")])
+def test_hosts_that_cannot_be_used_are_refused(
+    hosts: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOSTS_VARIABLE, hosts)
+    with pytest.raises(NightloopError, match=said):
+        run_ranks(tmp_path, 2, 60)
 
 
 def test_fewer_rows_than_ranks_train_all_the_same(tmp_path: Path) -> None:
@@ -147,8 +176,8 @@ def test_a_rank_that_never_comes_ends_the_training_in_bounded_time(
         "import os, sys, time; time.sleep(600 * int(os.environ['HOROVOD_RANK'])); os.execv(sys.argv[1], sys.argv[1:])"
     )
 
-    def command(ranks: int, worker: Sequence[str]) -> list[str]:
-        return command_of_ranks(ranks, [sys.executable, "-c", absent, *worker])
+    def command(ranks: int, worker: Sequence[str], hosts: Mapping[str, int]) -> list[str]:
+        return command_of_ranks(ranks, [sys.executable, "-c", absent, *worker], hosts)
 
     monkeypatch.setattr("nightloop.training.launch.command_of_ranks", command)
     started = time.monotonic()
