@@ -28,7 +28,11 @@ def sweep_folder(settings: Settings, traces: Traces) -> Swept:
     tops = [settings.home, *([artifacts] if not artifacts.is_relative_to(settings.home) else [])]
     for top in tops:
         for hit in search_folder(top, traces, but=[settings.home / name for name in _ELSEWHERE]):
-            if what := _treat(hit, top, traces):
+            try:
+                what = _treat(hit, top, traces)
+            except FileNotFoundError:
+                continue  # gone since it was found: a job at work removes its own files
+            if what:
                 swept.treated[str(hit.path)] = what
             else:
                 swept.left.append(hit)
