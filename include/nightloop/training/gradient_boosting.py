@@ -74,10 +74,11 @@ def _choose_iterations(problem: Problem, model: Any, choose: Matrix) -> tuple[in
             yield margins, row_losses(problem, margins, choose) * choose.weights
 
     best = min((losses for _, losses in walk()), key=np.mean)
+    stages_behind = ((margins, losses - best) for margins, losses in walk())
     return next(
         (iterations, margins)
-        for iterations, (margins, losses) in enumerate(walk(), start=1)
-        if (losses - best).mean() <= (losses - best).std() / np.sqrt(choose.rows)
+        for iterations, (margins, behind) in enumerate(stages_behind, start=1)
+        if behind.mean() <= behind.std() / np.sqrt(choose.rows)
     )
 
 
