@@ -18,8 +18,8 @@ from benchmarks.harness import Pairs, Spread, write_result
 from nightloop.demo.airflow_api import AirflowApi
 from nightloop.demo.nights import Scheduler
 from nightloop.demo.world import World
-from nightloop.folders import load_source, load_use_case
-from nightloop.schedule import ticks
+from nightloop.folders.loading import load_source, load_use_case
+from nightloop.folders.schedule import ticks
 from nightloop.settings import Settings
 from nightloop.stack import Stack
 from nightloop.stack.environment import TELEMETRY_OFF

@@ -20,8 +20,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, TaskGroup, TriggerRule, chain
 
-from nightloop.source import Source
-from nightloop.use_case import UseCase
+from nightloop.folders.source import Source
+from nightloop.folders.use_case import UseCase
 from nightloop_airflow.forms import day_param, variant_param
 from nightloop_airflow.parsing import describe_dag, title_of, use_cases_of
 from nightloop_airflow.tasks import approval_time, default_args, source_job, training_chain, use_case_job

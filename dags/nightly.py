@@ -29,9 +29,9 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, chain, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from nightloop.folders.source import Source
+from nightloop.folders.use_case import UseCase
 from nightloop.run import parse_instant
-from nightloop.source import Source
-from nightloop.use_case import UseCase
 from nightloop_airflow.alert import alert_of_deadline
 from nightloop_airflow.forms import night_param, variant_param
 from nightloop_airflow.parsing import describe_dag, nights_end, title_of, use_cases_of

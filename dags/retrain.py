@@ -27,7 +27,7 @@ from datetime import UTC, datetime, time, timedelta
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 from airflow.sdk.definitions.dag import ScheduleArg
 
-from nightloop.use_case import UseCase
+from nightloop.folders.use_case import UseCase
 from nightloop_airflow.forms import night_param, variant_param
 from nightloop_airflow.parsing import describe_dag, title_of, use_cases_of
 from nightloop_airflow.tasks import approval_time, default_args, request_asset, training_chain

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from nightloop.source import Source
+from nightloop.folders.source import Source
 from nightloop_airflow.alert import alert_of_deadline
 from nightloop_airflow.forms import night_param, variant_param
 from nightloop_airflow.parsing import describe_dag, nights_end, sources_of, title_of

@@ -9,19 +9,19 @@ declared knowledge its own rows contradict, rows that training and judging share
 import sys
 from collections.abc import Sequence
 
-from nightloop.asof_inputs import load_sources
 from nightloop.fault import NightloopError
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
-from nightloop.labelled_rows import read_labels, read_training_rows
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
 from nightloop.leakage.gate import judge_availability, judge_columns, judge_overlap, list_faults
 from nightloop.leakage.levels import read_sample
 from nightloop.leakage.overlap import measure_entity_overlap, measure_time_overlap
-from nightloop.leakage_inputs import list_readers, make_window, measure_declared, seconds_of
+from nightloop.loop.night.asof_inputs import load_sources
+from nightloop.loop.retraining.labelled_rows import read_labels, read_training_rows
+from nightloop.loop.retraining.leakage_inputs import list_readers, make_window, measure_declared, seconds_of
+from nightloop.loop.retraining.training_inputs import entity_keys, make_plan
 from nightloop.run import JobResult
 from nightloop.training.dataset import select_window, take_evenly
 from nightloop.training.plan import judging_opens
-from nightloop.training_inputs import entity_keys, make_plan
 
 
 def check_leakage(job: JobContext) -> JobResult:

@@ -13,15 +13,16 @@ from collections.abc import Sequence
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import NightloopError
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
-from nightloop.readmission import read_earlier
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.readmission import read_earlier
 from nightloop.run import JobResult, format_night
 from nightloop.verdict import Check
 
 
 def clean_source(job: JobContext) -> JobResult:
-    from nightloop.cleaning import (
+    from nightloop.etl.clean import GOOD, INCOMES, QUARANTINED, over_budget
+    from nightloop.loop.night.cleaning import (
         build_outcomes,
         count_rows,
         count_rules,
@@ -30,7 +31,6 @@ def clean_source(job: JobContext) -> JobResult:
         select_clean,
         select_typed,
     )
-    from nightloop.etl.clean import GOOD, INCOMES, QUARANTINED, over_budget
     from nightloop.quality.judge import SetAside, judge, preload, verdict_error
 
     source, replay, token = job.source, job.replay, job.token

@@ -1,7 +1,7 @@
 """Keep the lake small: drop what nobody needs, compact small files, delete files that no version needs, report sizes.
 
 Drops staging of closed runs, feature versions that neither the folder as it is nor a registered model needs, and the
-nights that `retention_days` of a folder lets go; `nightloop.upkeep_inputs` says what is kept all the same. Rewrites
+nights that `retention_days` of a folder lets go; `loop.upkeep_inputs` says what is kept all the same. Rewrites
 small files of every table; the rows of the nights that stay do not change. Removes what trainings left in their work
 folders. Options: `retention_hours` (168): files that left a table, or were left at work, longer ago are deleted;
 `max_small_files` (8): a night with more files is compacted. Writes `lake.html` and `lake.json` to the reports. While a
@@ -15,19 +15,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nightloop.fault import NightloopError
-from nightloop.folders import load_sources, load_use_cases
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.folders.loading import load_sources, load_use_cases
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.retraining.training_inputs import drop_work
+from nightloop.loop.upkeep_inputs import Expiry, list_unneeded, plan_expiries
 from nightloop.run import JobResult
-from nightloop.training_inputs import drop_work
-from nightloop.upkeep_inputs import Expiry, list_unneeded, plan_expiries
 
 if TYPE_CHECKING:
-    from nightloop.stores.upkeep import Upkeep
+    from nightloop.stores.lake.upkeep import Upkeep
 
 
 def compact_lake(job: JobContext) -> JobResult:
-    from nightloop.stores.upkeep import Upkeep
+    from nightloop.stores.lake.upkeep import Upkeep
 
     job.lake.claim()
     hours = float(job.options.get("retention_hours", "168"))
@@ -65,7 +65,7 @@ def _drop_versions(job: JobContext, upkeep: "Upkeep") -> list[Expiry]:
 
 
 def _report(job: JobContext) -> tuple[dict[str, int], dict[str, str]]:
-    from nightloop.stores.lake_sizes import draw_page, measure_lake, write_json
+    from nightloop.stores.lake.sizes import draw_page, measure_lake, write_json
 
     sizes = measure_lake(job.lake_files)
     job.reports.write("lake", job.run_key, "lake.json", write_json(sizes))

@@ -15,12 +15,12 @@ from datetime import datetime
 
 from nightloop.drift.decision import decide
 from nightloop.drift.past import DRIFT, choose_kind, recall_open_request
-from nightloop.drift_inputs import find_champion, read_inputs, read_verdicts
-from nightloop.feature_versions import present_features
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.drift_inputs import find_champion, read_inputs, read_verdicts
+from nightloop.loop.night.feature_versions import present_features
 from nightloop.run import MAIN_VARIANT, JobResult
-from nightloop.stores.ledger import VerdictRow
+from nightloop.stores.ledger.rows import VerdictRow
 
 
 def decide_retraining(job: JobContext) -> JobResult:

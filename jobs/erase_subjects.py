@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from nightloop.erasure.certificate import describe_request, list_models, write_certificate
 from nightloop.erasure.erase import CERTIFICATES, Erasure, Stores, open_erasure
 from nightloop.erasure.request import FOLDER, Inbox, check_name
-from nightloop.folders import load_sources, load_use_cases
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.folders.loading import load_sources, load_use_cases
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
 from nightloop.run import JobResult, RunKey, parse_instant
 from nightloop.stores.keys import load_certificate_key, load_key_ring
-from nightloop.stores.lake_history import abandoned_since
+from nightloop.stores.lake.history import abandoned_since
 
 ACTION = "erase_subjects"
 

@@ -18,13 +18,10 @@ from nightloop.artifact import score_table
 from nightloop.evaluation.checks import Contender
 from nightloop.evaluation.error_budget import count_recent
 from nightloop.evaluation.gate import Opponent, judge_gate
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
-from nightloop.labelled_rows import judging_windows, read_judged, read_rows
-from nightloop.run import JobResult
-from nightloop.stores.model_files import read_model
-from nightloop.training.plan import PlannedCandidate
-from nightloop.training_inputs import (
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.retraining.labelled_rows import judging_windows, read_judged, read_rows
+from nightloop.loop.retraining.training_inputs import (
     CHANGES,
     GATE,
     judged_rows,
@@ -34,6 +31,9 @@ from nightloop.training_inputs import (
     twin_folder,
     work_folder,
 )
+from nightloop.run import JobResult
+from nightloop.stores.registry.model_files import read_model
+from nightloop.training.plan import PlannedCandidate
 
 
 def judge_candidates(job: JobContext) -> JobResult:

@@ -11,10 +11,18 @@ import sys
 from collections.abc import Sequence
 
 from nightloop.dataset import DatasetRef
-from nightloop.intake import LandedLoad, load_checks, locate_broken, plan_load
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
-from nightloop.received import PII_KEY, KeyedFiles, group_by_key, keys_by_night, read_received, record_keys, scan_files
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.intake import LandedLoad, load_checks, locate_broken, plan_load
+from nightloop.loop.night.received import (
+    PII_KEY,
+    KeyedFiles,
+    group_by_key,
+    keys_by_night,
+    read_received,
+    record_keys,
+    scan_files,
+)
 from nightloop.run import MAIN_VARIANT, JobResult
 
 
@@ -23,7 +31,7 @@ def land_source(job: JobContext) -> JobResult:
 
     from nightloop.etl.places import add_places
     from nightloop.etl.unreadable import naming_unreadable
-    from nightloop.extraction import land_extracts
+    from nightloop.loop.night.extraction import land_extracts
     from nightloop.privacy.keyed import key_id
     from nightloop.stores.keys import load_key_ring
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
 from nightloop.run import JobResult
 
 COLUMNS = ("row_id", "decision_time", "score", "decision", "model_version", "feature_version", "night")

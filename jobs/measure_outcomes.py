@@ -11,14 +11,14 @@ from functools import partial
 
 from nightloop.asof.labels import Cohort, build_labels
 from nightloop.asof.spine import build_spine, check_spine
-from nightloop.asof_inputs import list_nights, load_sources, open_sources
 from nightloop.dataset import DatasetRef
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
-from nightloop.outcomes import OUTCOME_COLUMNS, list_cohorts, maturity_rows, measure_night, read_night
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.asof_inputs import list_nights, load_sources, open_sources
+from nightloop.loop.night.outcomes import OUTCOME_COLUMNS, list_cohorts, maturity_rows, measure_night, read_night
+from nightloop.loop.upkeep_inputs import USE_CASE_LAYERS, assert_nights_kept, assert_records_kept
 from nightloop.run import JobResult
-from nightloop.stores.warehouse_rows import performance_table
-from nightloop.upkeep_inputs import USE_CASE_LAYERS, assert_nights_kept, assert_records_kept
+from nightloop.stores.warehouse.rows import performance_table
 
 
 def measure_outcomes(job: JobContext) -> JobResult:

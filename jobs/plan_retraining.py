@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.retraining.training_inputs import assert_requested, make_plan
+from nightloop.loop.upkeep_inputs import USE_CASE_LAYERS, assert_nights_kept
 from nightloop.run import JobResult, parse_instant
 from nightloop.training.plan import judging_opens
-from nightloop.training_inputs import assert_requested, make_plan
-from nightloop.upkeep_inputs import USE_CASE_LAYERS, assert_nights_kept
 
 
 def plan_retraining(job: JobContext) -> JobResult:

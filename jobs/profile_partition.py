@@ -14,13 +14,13 @@ from pyspark.sql import DataFrame
 from nightloop.dataset import DatasetRef
 from nightloop.drift.population import SCORE_COLUMN
 from nightloop.drift.profile import Bins, choose_bins, list_empty, profile_frame, select_first_full
-from nightloop.drift_inputs import as_rows
-from nightloop.feature_versions import BuiltFeatures, list_built, present_features
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.drift_inputs import as_rows
+from nightloop.loop.night.feature_versions import BuiltFeatures, list_built, present_features
 from nightloop.run import JobResult
-from nightloop.stores.lake_files import LakeFiles
-from nightloop.stores.ledger import ProfileRow
+from nightloop.stores.lake.files import LakeFiles
+from nightloop.stores.ledger.rows import ProfileRow
 
 
 def profile_partition(job: JobContext) -> JobResult:

@@ -10,10 +10,10 @@ the approval is missing.
 import sys
 from collections.abc import Sequence
 
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.retraining.training_inputs import CHANGES, GATE, REFIT, find_verdict, outcome_of, read_approval
 from nightloop.run import MAIN_VARIANT, JobResult
-from nightloop.training_inputs import CHANGES, GATE, REFIT, find_verdict, outcome_of, read_approval
 
 
 def promote_model(job: JobContext) -> JobResult:

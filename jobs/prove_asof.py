@@ -10,11 +10,11 @@ to prove; `sample`: how many rows.
 import sys
 from collections.abc import Sequence
 
-from nightloop.asof_inputs import choose_night, list_nights, load_sources, open_past, version_features
 from nightloop.dataset import DatasetRef
 from nightloop.fault import Fault, NightloopError
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.asof_inputs import choose_night, list_nights, load_sources, open_past, version_features
 from nightloop.run import JobResult, RunKey, format_night
 from nightloop.verdict import Check
 

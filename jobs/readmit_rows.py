@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from nightloop.fault import Fault, NightloopError
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
-from nightloop.readmission import (
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.readmission import (
     choose_rows,
     collect_rows,
     describe_rows,
@@ -24,8 +24,8 @@ from nightloop.run import MAIN_VARIANT, JobResult, format_night
 
 
 def readmit_rows(job: JobContext) -> JobResult:
-    from nightloop.cleaning import build_outcomes, count_rules, select_aside
     from nightloop.etl.readmission import Earlier
+    from nightloop.loop.night.cleaning import build_outcomes, count_rules, select_aside
 
     source, selection = job.source, read_selection(job.options)
     if job.replay.variant != MAIN_VARIANT:

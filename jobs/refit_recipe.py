@@ -14,17 +14,11 @@ from nightloop.artifact import score_table
 from nightloop.evaluation.agreement import judge_agreement
 from nightloop.evaluation.explanation import explain_model
 from nightloop.evaluation.scorecard import mask_groups
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
-from nightloop.labelled_rows import read_judged, read_rows, read_training_rows
-from nightloop.model_card import render_card
-from nightloop.model_card_inputs import describe_version
-from nightloop.run import JobResult
-from nightloop.stores.model_files import read_model
-from nightloop.training.candidate import fit_candidate
-from nightloop.training.dataset import prepare_rows
-from nightloop.training.plan import judging_opens
-from nightloop.training_inputs import (
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.retraining.labelled_rows import read_judged, read_rows, read_training_rows
+from nightloop.loop.retraining.model_card_inputs import describe_version
+from nightloop.loop.retraining.training_inputs import (
     GATE,
     PINNED_PARAMS,
     REFIT,
@@ -36,6 +30,12 @@ from nightloop.training_inputs import (
     read_candidate,
     work_folder,
 )
+from nightloop.model_card import render_card
+from nightloop.run import JobResult
+from nightloop.stores.registry.model_files import read_model
+from nightloop.training.candidate import fit_candidate
+from nightloop.training.dataset import prepare_rows
+from nightloop.training.plan import judging_opens
 
 CARD, EXPLANATION = "model_card.html", "explanation.json"
 

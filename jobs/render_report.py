@@ -8,13 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nightloop.drift_inputs import read_verdicts
 from nightloop.fault import Fault, NightloopError
-from nightloop.feature_versions import find_features, present_features, served_version
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.drift_inputs import read_verdicts
+from nightloop.loop.night.feature_versions import find_features, present_features, served_version
 from nightloop.run import JobResult, format_night
-from nightloop.stores.ledger import VerdictRow
+from nightloop.stores.ledger.rows import VerdictRow
 
 
 def render_report(job: JobContext) -> JobResult:

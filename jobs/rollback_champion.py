@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from nightloop.fault import Fault, NightloopError
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
 from nightloop.run import JobResult
-from nightloop.stores.ledger import ChampionRow
+from nightloop.stores.ledger.rows import ChampionRow
 
 ACTION = "rollback_champion"
 

@@ -16,13 +16,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nightloop.dataset import DatasetRef
-from nightloop.feature_versions import assert_built
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.night.feature_versions import assert_built
 from nightloop.run import JobResult, format_night
 from nightloop.scoring.champions import ScoringModel, group_nights
 from nightloop.scoring.frame import score_frame
-from nightloop.stores.ledger import ModelRow
+from nightloop.stores.ledger.rows import ModelRow
 
 
 def score_batch(job: JobContext) -> JobResult:

@@ -14,14 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from nightloop.evaluation.metrics import compute_metric
-from nightloop.job import run_job
-from nightloop.job_context import JobContext
-from nightloop.labelled_rows import judging_windows, read_training_rows
-from nightloop.run import JobResult
-from nightloop.training.candidate import Candidate, fit_candidate
-from nightloop.training.dataset import LABEL, TrainingRows, prepare_rows
-from nightloop.training.plan import PlannedCandidate
-from nightloop.training_inputs import (
+from nightloop.job.context import JobContext
+from nightloop.job.frame import run_job
+from nightloop.loop.retraining.labelled_rows import judging_windows, read_training_rows
+from nightloop.loop.retraining.training_inputs import (
     WorkCandidate,
     find_candidate,
     make_plan,
@@ -29,6 +25,10 @@ from nightloop.training_inputs import (
     work_folder,
     write_candidate,
 )
+from nightloop.run import JobResult
+from nightloop.training.candidate import Candidate, fit_candidate
+from nightloop.training.dataset import LABEL, TrainingRows, prepare_rows
+from nightloop.training.plan import PlannedCandidate
 
 
 def train_candidate(job: JobContext) -> JobResult:

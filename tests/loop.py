@@ -18,13 +18,14 @@ from typing import Any
 from deltalake import DeltaTable
 
 from nightloop.dataset import DatasetRef
-from nightloop.folders import load_source, load_use_case
+from nightloop.folders.loading import load_source, load_use_case
+from nightloop.folders.schedule import last_tick_at_or_before
+from nightloop.folders.source import Source
+from nightloop.folders.use_case import UseCase
 from nightloop.run import EXIT_OK, EXIT_SKIPPED, JobResult
-from nightloop.schedule import last_tick_at_or_before
 from nightloop.settings import CHECKOUT, Settings
-from nightloop.source import Source
-from nightloop.stores import ledger, warehouse
-from nightloop.use_case import UseCase
+from nightloop.stores.ledger import ledger
+from nightloop.stores.warehouse import warehouse
 
 _PATIENCE_SECONDS = 300
 _POLL_SECONDS = 0.005

@@ -69,4 +69,4 @@ def lineage_transport(home: Path, environment: Mapping[str, str] | None = None) 
         key = env.get("OPENLINEAGE_API_KEY")
         sent = {"type": "http", "url": url, "endpoint": env.get("OPENLINEAGE_ENDPOINT") or "api/v1/lineage"}
         sent |= {"auth": {"type": "api_key", "apiKey": key}} if key else {}
-    return {"type": "transform", "transformer_class": "nightloop.lineage_values.DropValues", "transport": sent}
+    return {"type": "transform", "transformer_class": "nightloop.job.lineage_values.DropValues", "transport": sent}

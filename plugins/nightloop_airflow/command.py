@@ -70,8 +70,8 @@ def describe_exit(job: str, code: int, last_lines: Sequence[str]) -> str:
 def split_level(line: str) -> tuple[int, str]:
     """Return the log level and the message of one line that a job printed.
 
-    >>> split_level("ERROR nightloop.job: fenced")
-    (40, 'nightloop.job: fenced')
+    >>> split_level("ERROR nightloop.job.frame: fenced")
+    (40, 'nightloop.job.frame: fenced')
     >>> split_level("epoch 3")
     (20, 'epoch 3')
     """

@@ -9,11 +9,11 @@ from functools import cache
 from airflow.sdk import get_parsing_context
 
 from nightloop.fault import Fault, NightloopError
-from nightloop.folders import list_folders, load_source, load_use_case
+from nightloop.folders.loading import list_folders, load_source, load_use_case
+from nightloop.folders.source import Source
+from nightloop.folders.use_case import UseCase
 from nightloop.run import parse_instant
 from nightloop.settings import CHECKOUT, Settings
-from nightloop.source import Source
-from nightloop.use_case import UseCase
 
 
 def sources_of(family: str | None) -> Iterator[Source]:

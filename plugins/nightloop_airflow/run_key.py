@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from nightloop.fault import Fault, NightloopError
+from nightloop.folders.schedule import first_tick_at_or_after, last_tick_at_or_before, next_tick
 from nightloop.run import MAIN_VARIANT, parse_instant
-from nightloop.schedule import first_tick_at_or_after, last_tick_at_or_before, next_tick
 
 VARIANT_PATTERN = r"[a-z][a-z0-9_.-]{0,62}"
 _MOMENT = timedelta(microseconds=1)

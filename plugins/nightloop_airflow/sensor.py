@@ -8,9 +8,9 @@ from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
 from nightloop.fault import NightloopError
+from nightloop.folders.schedule import last_tick_at_or_before, previous_tick
+from nightloop.folders.source import Source
 from nightloop.run import MAIN_VARIANT
-from nightloop.schedule import last_tick_at_or_before, previous_tick
-from nightloop.source import Source
 from nightloop_airflow.run_key import Run, run_of_context
 from nightloop_airflow.trigger import FilesArrivedTrigger, NightsClosedTrigger, count_files, find_open_nights
 

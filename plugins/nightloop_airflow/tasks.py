@@ -8,8 +8,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, TriggerRule, task
 
-from nightloop.source import Source
-from nightloop.use_case import UseCase
+from nightloop.folders.source import Source
+from nightloop.folders.use_case import UseCase
 from nightloop_airflow.job_operator import JobOperator
 from nightloop_airflow.parsing import describe_job
 

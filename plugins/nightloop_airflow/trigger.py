@@ -75,9 +75,9 @@ class FilesArrivedTrigger(BaseTrigger):
 
 def count_files(source: str, night: str) -> int:
     """Return how many whole files a night could take in now; 0 while the landing zone or the ledger does not answer."""
-    from nightloop.arrived import look_at_landing
-    from nightloop.folders import load_source
-    from nightloop.stores.ledger import Ledger
+    from nightloop.folders.loading import load_source
+    from nightloop.loop.night.arrived import look_at_landing
+    from nightloop.stores.ledger.ledger import Ledger
 
     settings = Settings.from_environment()
     try:
@@ -94,7 +94,7 @@ def count_files(source: str, night: str) -> int:
 
 def find_open_nights(nights: Mapping[str, str]) -> dict[str, str]:
     """Return those of the nights (source → as_of) that the ledger does not hold as closed."""
-    from nightloop.stores.ledger import Ledger
+    from nightloop.stores.ledger.ledger import Ledger
 
     ledger = Ledger.open(Settings.from_environment().ledger_url)
     try:

@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 from deltalake import DeltaTable
 
-from nightloop.drift_inputs import features_of, read_verdicts
+from nightloop.loop.night.drift_inputs import features_of, read_verdicts
 from nightloop.run import MAIN_VARIANT, RunKey, format_night
-from nightloop.stores.ledger import Ledger
-from nightloop.stores.warehouse import Warehouse
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.warehouse.warehouse import Warehouse
 from tests.loop import Loop
 
 Rows: TypeAlias = tuple[str, ...]

@@ -15,7 +15,7 @@ import yaml
 from xdist.scheduler import LoadScopeScheduling
 
 from nightloop.engine.session import open_session
-from nightloop.folders import load_use_case
+from nightloop.folders.loading import load_use_case
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
 from tests.killable import KillableServer, killable_server

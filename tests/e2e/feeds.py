@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nightloop.schedule import previous_tick
+from nightloop.folders.schedule import previous_tick
 from nightloop.settings import CHECKOUT
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 
 SHARED_DATA = Path(os.environ.get("NIGHTLOOP_SHARED_DATA", CHECKOUT.parent / "shared" / "data"))
 MONTHLY = "0 0 1 * *"

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from nightloop.settings import Settings
-from nightloop.stores.lake import Lake
+from nightloop.stores.lake.lake import Lake
 
 SECONDS = 60
 

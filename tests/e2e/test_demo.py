@@ -11,7 +11,7 @@ import pytest
 
 from nightloop.run import parse_instant
 from nightloop.settings import Settings
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(2700)]
 

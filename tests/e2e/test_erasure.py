@@ -9,7 +9,7 @@ import pytest
 from nightloop.dataset import DatasetRef
 from nightloop.privacy.traces import Traces, compile_traces
 from nightloop.run import parse_night
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 from nightloop.stores.trace_search import search_folder
 from tests.e2e.conftest import NIGHTS, SCOPE, TRAINED, World
 from tests.loop import Loop

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from nightloop.dataset import DatasetRef
-from nightloop.feature_versions import present_features
-from nightloop.folders import load_source
+from nightloop.folders.loading import load_source
+from nightloop.loop.night.feature_versions import present_features
 from nightloop.run import RunKey, format_night
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e.conftest import NIGHTS, SCOPE, World
 from tests.loop import Loop
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nightloop.cli import EXIT_INTERRUPTED
+from nightloop.commands.cli import EXIT_INTERRUPTED
 from nightloop.settings import CHECKOUT
 from nightloop.stack.process import find_marked
 from nightloop.stack.stack import StackState
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(600)]
 _DEMO = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from nightloop.cli import main
+from nightloop.commands.cli import main
 main()
 """
 _STORY_BEGINS = "taxi_duration: simulate"

@@ -25,14 +25,15 @@ from nightloop.dataset import DatasetRef
 from nightloop.demo.airflow_api import AirflowApi
 from nightloop.demo.nights import Scheduler
 from nightloop.drift.past import DRIFT, DRIFT_REPLAY
+from nightloop.folders.schedule import ticks
+from nightloop.loop.retraining.training_inputs import GATE, find_verdict, read_candidate, work_folder
 from nightloop.run import RunKey, format_night
-from nightloop.schedule import ticks
 from nightloop.settings import CHECKOUT, Settings
 from nightloop.stack import Stack
 from nightloop.stack.environment import TELEMETRY_OFF
-from nightloop.stores.ledger import Ledger, ModelRow, VerdictRow
-from nightloop.stores.model_files import read_model
-from nightloop.training_inputs import GATE, find_verdict, read_candidate, work_folder
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.ledger.rows import ModelRow, VerdictRow
+from nightloop.stores.registry.model_files import read_model
 from tests.e2e.feeds import MONTHLY, assert_rows_accounted_for, drop_months, first_of, needs_feed
 from tests.loop import Loop
 

@@ -16,7 +16,7 @@ from nightloop.code_version import code_version
 from nightloop.dataset import DatasetRef
 from nightloop.run import format_night
 from nightloop.settings import CHECKOUT
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e.conftest import NIGHTS, SCOPE, TRAINED, World
 from tests.loop import Loop
 
@@ -47,7 +47,7 @@ def trace(loop: Loop) -> dict[str, Any]:
 
 def run_command(loop: Loop, *arguments: str) -> str:
     environment = {**os.environ, **loop.environment}
-    command = [sys.executable, "-m", "nightloop.cli", *arguments]
+    command = [sys.executable, "-m", "nightloop.commands.cli", *arguments]
     ended = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

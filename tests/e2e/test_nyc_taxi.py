@@ -13,10 +13,10 @@ from deltalake import DeltaTable
 from nightloop.dataset import DatasetRef
 from nightloop.drift.past import DRIFT
 from nightloop.engine.server import ConnectServer
+from nightloop.folders.schedule import previous_tick, ticks
 from nightloop.run import JobResult, format_night
-from nightloop.schedule import previous_tick, ticks
 from nightloop.settings import CHECKOUT
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e.feeds import MONTHLY, SHARED_DATA, assert_rows_accounted_for, drop_months, first_of, needs_feed
 from tests.loop import Loop
 

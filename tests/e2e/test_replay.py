@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from nightloop.drift_inputs import read_verdicts
 from nightloop.engine.session import open_session
-from nightloop.folders import load_use_case
+from nightloop.folders.loading import load_use_case
+from nightloop.folders.schedule import ticks
+from nightloop.loop.night.drift_inputs import read_verdicts
 from nightloop.run import MAIN_VARIANT, format_night
-from nightloop.schedule import ticks
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import SimulationReport, simulate
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e.compare import assert_equal, read_night
 from tests.e2e.conftest import FAULTS, NIGHTS, ROWS_PER_NIGHT, SCOPE, TRAINED, World
 from tests.loop import Loop

@@ -16,7 +16,7 @@ from nightloop.dataset import DatasetRef
 from nightloop.engine.session import open_session
 from nightloop.fault import TransientError
 from nightloop.run import EXIT_TRANSIENT, MAIN_VARIANT, format_night
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e import slow_writer
 from tests.e2e.compare import Content, assert_equal, read_night
 from tests.e2e.conftest import NIGHTS, SCOPE, TRAINED, World

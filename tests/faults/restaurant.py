@@ -16,8 +16,8 @@ import pandas as pd
 from nightloop.dataset import DatasetRef
 from nightloop.engine.session import open_session
 from nightloop.run import EXIT_INPUT, MAIN_VARIANT, Replay, format_night
-from nightloop.stores.lake import Lake
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.lake.lake import Lake
+from nightloop.stores.ledger.ledger import Ledger
 from tests.loop import Loop, job_environment
 
 FOLDERS = Path(__file__).with_name("folders")

@@ -19,8 +19,8 @@ from nightloop.engine.session import open_session
 from nightloop.fault import FencedError
 from nightloop.run import EXIT_FENCED, EXIT_OK, EXIT_TRANSIENT, Replay
 from nightloop.settings import CHECKOUT
-from nightloop.stores.lake import Lake
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.lake.lake import Lake
+from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e.compare import Content, assert_equal, read_night
 from tests.faults.restaurant import FOLDERS, NIGHTS, USE_CASE, Restaurant
 from tests.killable import KillableServer

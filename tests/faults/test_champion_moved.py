@@ -12,8 +12,9 @@ from pyspark.sql import DataFrame
 from jobs import score_batch
 from nightloop.dataset import DatasetRef
 from nightloop.scoring.frame import score_frame
-from nightloop.stores.ledger import Ledger, ModelRow
-from nightloop.stores.model_files import digest_of
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.ledger.rows import ModelRow
+from nightloop.stores.registry.model_files import digest_of
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import prepare_rows
 from nightloop.training.params import Recipe, TrainingParams

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from nightloop.fault import NightloopError
-from nightloop.folders import load_source
-from nightloop.validate import validate_folders
+from nightloop.folders.loading import load_source
+from nightloop.folders.validation import validate_folders
 from tests.faults.restaurant import FOLDERS
 
 SOURCE = "sources/visits/source.yaml"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nightloop.doctor import examine
+from nightloop.commands.doctor import examine
 from nightloop.run import EXIT_INPUT, format_night
 from tests.e2e.compare import assert_equal, read_night
 from tests.faults.restaurant import NIGHTS, Restaurant

@@ -11,7 +11,7 @@ import yaml
 
 from nightloop.dataset import DatasetRef
 from nightloop.run import EXIT_OK, JobResult, format_night
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.ledger.ledger import Ledger
 from tests.loop import Loop
 
 NAME = "orders"

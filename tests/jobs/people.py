@@ -20,9 +20,10 @@ from deltalake import DeltaTable, write_deltalake
 from nightloop.privacy.keyed import hash_text
 from nightloop.run import Replay, RunKey, format_night
 from nightloop.settings import Settings
-from nightloop.stores.ledger import FileRow, Ledger, ModelRow
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.ledger.rows import FileRow, ModelRow
 from nightloop.stores.reports import Reports
-from nightloop.stores.warehouse import Warehouse
+from nightloop.stores.warehouse.warehouse import Warehouse
 
 NIGHTS = [datetime(2024, month, 1, 2, tzinfo=UTC) for month in range(1, 6)]
 HEADERS = {

@@ -13,12 +13,12 @@ from deltalake import write_deltalake
 
 from jobs import check_leakage
 from nightloop.asof.labels import complete_at
-from nightloop.asof_inputs import load_sources, version_features
-from nightloop.folders import load_source, load_use_case
-from nightloop.leakage_inputs import list_readers
+from nightloop.folders.loading import load_source, load_use_case
+from nightloop.folders.schedule import first_tick_at_or_after
+from nightloop.loop.night.asof_inputs import load_sources, version_features
+from nightloop.loop.retraining.leakage_inputs import list_readers
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult, format_night
-from nightloop.schedule import first_tick_at_or_after
-from nightloop.stores.ledger import Ledger, migrate
+from nightloop.stores.ledger.ledger import Ledger, migrate
 from nightloop.verdict import Check
 from tests.e2e.feeds import SHARED_DATA, needs_feed
 

@@ -13,12 +13,13 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from jobs import compact_lake, load_scores
-from nightloop.asof_inputs import load_sources, version_features
 from nightloop.engine.server import ConnectServer
-from nightloop.folders import load_source, load_use_case
+from nightloop.folders.loading import load_source, load_use_case
+from nightloop.loop.night.asof_inputs import load_sources, version_features
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult, Replay, format_night
 from nightloop.settings import CHECKOUT
-from nightloop.stores import ledger, warehouse
+from nightloop.stores.ledger import ledger
+from nightloop.stores.warehouse import warehouse
 
 pytestmark = pytest.mark.slow
 

@@ -19,10 +19,10 @@ from nightloop.engine.server import ConnectServer
 from nightloop.privacy.traces import compile_traces
 from nightloop.run import JobResult
 from nightloop.stores.keys import load_key_ring, rotate_key
-from nightloop.stores.lake_history import LakeHistory
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.lake.history import LakeHistory
+from nightloop.stores.ledger.ledger import Ledger
 from nightloop.stores.trace_search import search_folder
-from nightloop.stores.warehouse import Warehouse
+from nightloop.stores.warehouse.warehouse import Warehouse
 from tests.jobs.people import NIGHTS, USE_CASE, People, Person, all_identifiers, read_rows
 from tests.loop import Loop
 

@@ -14,7 +14,8 @@ from sqlalchemy import create_engine, text
 
 from nightloop.engine.server import ConnectServer
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult
-from nightloop.stores import ledger, s3
+from nightloop.stores.landing import s3
+from nightloop.stores.ledger import ledger
 
 pytestmark = pytest.mark.slow
 T = [datetime(2025, 1, day, 2, tzinfo=UTC) for day in range(1, 8)]

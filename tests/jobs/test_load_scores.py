@@ -9,7 +9,8 @@ from deltalake import write_deltalake
 
 from jobs.load_scores import main
 from nightloop.run import EXIT_FENCED, EXIT_INPUT, EXIT_OK, JobResult, Replay, RunKey, format_night
-from nightloop.stores import ledger, warehouse
+from nightloop.stores.ledger import ledger
+from nightloop.stores.warehouse import warehouse
 
 FIRST = datetime(2025, 1, 1, 2, tzinfo=UTC)
 

@@ -9,14 +9,15 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
-from nightloop.cli import app
+from nightloop.commands.cli import app
 from nightloop.engine.server import ConnectServer
 from nightloop.engine.session import open_session
-from nightloop.folders import load_use_case
+from nightloop.folders.loading import load_use_case
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult, format_night
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import FaultParams, simulate
-from nightloop.stores.ledger import CheckRow, Ledger
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.ledger.rows import CheckRow
 from tests.loop import Loop, copy_home
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]

@@ -14,15 +14,15 @@ import yaml
 from deltalake import DeltaTable, write_deltalake
 
 from jobs import judge_candidates, plan_retraining, promote_model, refit_recipe, train_candidate
-from nightloop.asof_inputs import load_sources, version_features
+from nightloop.commands.reproduction import reproduce_model
 from nightloop.fault import NightloopError
-from nightloop.folders import load_source, load_use_case
-from nightloop.reproduction import reproduce_model
+from nightloop.folders.loading import load_source, load_use_case
+from nightloop.loop.night.asof_inputs import load_sources, version_features
+from nightloop.loop.retraining.training_inputs import read_candidate, twin_folder, work_folder
 from nightloop.run import EXIT_INPUT, EXIT_OK, EXIT_SKIPPED, EXIT_TRANSIENT, JobResult, Replay, RunKey, format_night
 from nightloop.settings import CHECKOUT, Settings
-from nightloop.stores.ledger import Ledger, migrate
+from nightloop.stores.ledger.ledger import Ledger, migrate
 from nightloop.stores.reports import Reports
-from nightloop.training_inputs import read_candidate, twin_folder, work_folder
 from nightloop.verdict import Verdict
 from tests.loop import copy_folders
 

@@ -7,9 +7,10 @@ import pytest
 
 from jobs.rollback_champion import main
 from nightloop.run import EXIT_INPUT, EXIT_OK
-from nightloop.stores import ledger
-from nightloop.stores.ledger import Ledger, ModelRow
-from nightloop.stores.registry import Registry
+from nightloop.stores.ledger import ledger
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.ledger.rows import ModelRow
+from nightloop.stores.registry.registry import Registry
 
 FIRST = datetime(2025, 1, 1, 2, tzinfo=UTC)
 

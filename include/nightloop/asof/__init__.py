@@ -1,1 +1,1 @@
-"""As-of views: what was known at each row's decision time, and nothing later."""
+"""As-of views: what was known at each decision time, and nothing later. Which nights and tables, says `loop`."""

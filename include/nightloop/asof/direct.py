@@ -13,7 +13,7 @@ from sqlglot import TokenType, exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 
-from nightloop.sql_columns import DIALECT
+from nightloop.sql.columns import DIALECT
 
 _ROW, _SPINE = "row_id", "spine"
 # what makes more or fewer rows of a result than it joins; a function that the parser does not know may do so too

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from nightloop.sql_check import normalise_sql
+from nightloop.sql.check import normalise_sql
 
 _DIGITS = 12
 

@@ -6,14 +6,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nightloop.dataset import DatasetRef
+from nightloop.folders.use_case import UseCase
 from nightloop.run import MAIN_VARIANT, format_night
-from nightloop.use_case import UseCase
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nightloop.stores.ledger import Ledger, ModelRow, VerdictRow
-    from nightloop.stores.registry import Registry
+    from nightloop.stores.ledger.ledger import Ledger
+    from nightloop.stores.ledger.rows import ModelRow, VerdictRow
+    from nightloop.stores.registry.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from nightloop.demo.airflow_api import AirflowApi
 from nightloop.fault import Fault, NightloopError
-from nightloop.schedule import last_tick_at_or_before
-from nightloop.source import Source
-from nightloop.use_case import UseCase
+from nightloop.folders.schedule import last_tick_at_or_before
+from nightloop.folders.source import Source
+from nightloop.folders.use_case import UseCase
 
 _WAKE_SECONDS = 60
 

@@ -21,14 +21,14 @@ from nightloop.demo.story import Chapter, tell_loan, tell_taxi
 from nightloop.demo.world import World
 from nightloop.engine.server import SMALL_NIGHTS
 from nightloop.fault import Fault, NightloopError
-from nightloop.folders import load_source, load_use_case
+from nightloop.folders.loading import load_source, load_use_case
 from nightloop.run import EXIT_INPUT, EXIT_OK
 from nightloop.settings import Settings
 from nightloop.simulate.params import DriftKind
 from nightloop.stack import Stack, stop_stack
 from nightloop.stack.environment import TELEMETRY_OFF
-from nightloop.stores.ledger import Ledger
-from nightloop.stores.registry import Registry
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.registry.registry import Registry
 
 TAXI_ROWS_PER_NIGHT = 1_500
 LOAN_ROWS_PER_NIGHT = 600

@@ -12,7 +12,7 @@ from nightloop.demo.nights import Scheduler
 from nightloop.demo.progress import Progress, Step
 from nightloop.demo.world import World
 from nightloop.fault import Fault, NightloopError
-from nightloop.schedule import ticks
+from nightloop.folders.schedule import ticks
 
 TAXI_HISTORY = (datetime(2025, 3, 2, 2, tzinfo=UTC), datetime(2025, 3, 22, 2, tzinfo=UTC))
 LOAN_HISTORY = (datetime(2022, 1, 1, 2, tzinfo=UTC), datetime(2024, 6, 1, 2, tzinfo=UTC))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nightloop.engine.session import open_session
+from nightloop.folders.use_case import UseCase
 from nightloop.simulate import Drift, simulate
 from nightloop.simulate.params import DriftKind
-from nightloop.use_case import UseCase
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The Spark session of a job: against the embedded Connect server, a cluster, or under `spark-submit`."""
+"""The Spark session of a job and the embedded Connect server. What is computed in a session is not known here."""

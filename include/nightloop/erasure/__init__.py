@@ -1,1 +1,1 @@
-"""Remove a person from every store: find, erase step by step, verify, certify."""
+"""Remove a person from every store: find, erase step by step, verify, certify. Treatment at landing is `privacy`."""

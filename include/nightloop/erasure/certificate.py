@@ -9,7 +9,7 @@ from nightloop.erasure.erase import Erasure
 from nightloop.erasure.request import Request
 from nightloop.privacy.keyed import hash_text
 from nightloop.run import parse_instant, parse_night
-from nightloop.stores.columns import read_wall_clock
+from nightloop.stores.database.columns import read_wall_clock
 
 
 def describe_request(request: Request, certificate_key: bytes, as_of: datetime, actor: str, why: str) -> dict[str, Any]:

@@ -14,20 +14,20 @@ from nightloop.erasure.landed import LandedSource, rerecord_file
 from nightloop.erasure.request import Inbox, Journal, Request
 from nightloop.erasure.sweep import Swept, sweep_folder
 from nightloop.fault import Fault, NightloopError, TransientError
+from nightloop.folders.source import Source
+from nightloop.folders.use_case import UseCase
 from nightloop.privacy.subject import Place, Subject
 from nightloop.privacy.traces import Traces, compile_traces
 from nightloop.settings import Settings
-from nightloop.source import Source
-from nightloop.stores.lake import Lake
-from nightloop.stores.lake_history import LakeHistory, delete_rows
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.lake.history import LakeHistory, delete_rows
+from nightloop.stores.lake.lake import Lake
+from nightloop.stores.lake.upkeep import drop_owned_stages
+from nightloop.stores.ledger.ledger import Ledger
 from nightloop.stores.reports import Reports
-from nightloop.stores.upkeep import drop_owned_stages
-from nightloop.stores.warehouse import Warehouse
-from nightloop.use_case import UseCase
+from nightloop.stores.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from nightloop.stores.registry import Registry
+    from nightloop.stores.registry.registry import Registry
 
 CERTIFICATES = "erasure"
 _SOURCE_LAYERS, _USE_CASE_LAYERS = ("raw", "clean", "quarantine"), ("features", "labels", "scores")

@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 
 from nightloop.dataset import DatasetRef
 from nightloop.erasure.request import Request
-from nightloop.identity import raw_columns, spine_columns
+from nightloop.folders.identity import raw_columns, spine_columns
+from nightloop.folders.source import Source
+from nightloop.folders.use_case import UseCase
 from nightloop.privacy.keyed import hash_text
 from nightloop.privacy.subject import Place, Subject, match_documents, match_rows
 from nightloop.privacy.traces import is_searchable
-from nightloop.source import Source
-from nightloop.stores.lake_history import DataFile, LakeHistory
-from nightloop.use_case import UseCase
+from nightloop.stores.lake.history import DataFile, LakeHistory
 
 ORIGIN = ("_file", "_row", "night", "variant")
 ROW = ("row_id", "night", "variant")

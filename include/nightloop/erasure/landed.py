@@ -9,11 +9,12 @@ from typing import Any
 
 from nightloop.etl.arrivals import HISTORY
 from nightloop.etl.records import Record, drop_records
+from nightloop.folders.source import Source
 from nightloop.privacy.keyed import hash_text
 from nightloop.privacy.subject import as_whole_number, match_record
-from nightloop.source import Source
-from nightloop.stores.landing import LandedFile, compute_checksum, list_files, open_file, replace_content
-from nightloop.stores.ledger import FileRow, Ledger
+from nightloop.stores.landing.landing import LandedFile, compute_checksum, list_files, open_file, replace_content
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.ledger.rows import FileRow
 
 _WHOLE = ("int", "bigint")
 _FAR = datetime(9999, 1, 1, tzinfo=UTC)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nightloop.fault import Fault, NightloopError
+from nightloop.folders.source import Source
 from nightloop.privacy.traces import is_searchable
-from nightloop.source import Source
 
 FOLDER = "erasures"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

@@ -1,1 +1,1 @@
-"""Metrics, paired comparison and the gate."""
+"""Metrics, paired comparison, the checks and the gate. Fits nothing and knows no family of models."""

@@ -1,1 +1,1 @@
-"""Look for leakage in training rows before anything is fitted: figures of every column, judged by limits."""
+"""Look for leakage in training rows before anything is fitted: figures, judged by limits. Reads no table."""

@@ -1,1 +1,1 @@
-"""Treatment of personal data before anything is written."""
+"""Personal data: found, treated, named by a hash. Removing a person from the stores is `erasure`."""

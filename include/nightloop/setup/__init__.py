@@ -1,1 +1,1 @@
-"""Build the environment. Standard library only: these modules run before the virtual environment exists."""
+"""Build the environment; standard library only, for it runs before there is one. Starts no service: that is `stack`."""

@@ -9,9 +9,9 @@ from dataclasses import asdict
 
 from nightloop.engine.session import open_session
 from nightloop.fault import Fault, NightloopError
-from nightloop.folders import load_use_case
+from nightloop.folders.loading import load_use_case
+from nightloop.folders.schedule import ticks
 from nightloop.run import parse_instant
-from nightloop.schedule import ticks
 from nightloop.settings import Settings
 from nightloop.simulate import Drift, FaultParams, simulate
 

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import Literal
 
+from nightloop.folders.schedule import next_tick, previous_tick, ticks
 from nightloop.run import format_night
-from nightloop.schedule import next_tick, previous_tick, ticks
 from nightloop.simulate.params import DRIFT_KINDS, Drift, FaultParams
 
 BadKind = Literal["unparseable", "out_of_range", "missing_key", "malformed"]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightloop.fault import Fault, NightloopError
+from nightloop.folders.use_case import UseCase
 from nightloop.simulate import loan, taxi
 from nightloop.simulate.draw import Draw
 from nightloop.simulate.feed import Feed, World
 from nightloop.simulate.params import DRIFT_KINDS, Drift, FaultParams
 from nightloop.simulate.plan import BAD_KINDS, Plan, PlannedFile
-from nightloop.use_case import UseCase
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

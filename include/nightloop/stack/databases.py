@@ -8,7 +8,8 @@ from pathlib import Path
 
 from nightloop.fault import Fault, NightloopError
 from nightloop.settings import Settings
-from nightloop.stores import ledger, warehouse
+from nightloop.stores.ledger import ledger
+from nightloop.stores.warehouse import warehouse
 
 
 def migrate_stores(settings: Settings) -> None:

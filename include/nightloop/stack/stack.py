@@ -16,11 +16,10 @@ from typing import Any, Self
 
 import psutil
 
-from nightloop import interrupt
 from nightloop.engine.server import ConnectServer
 from nightloop.fault import Fault, NightloopError
 from nightloop.settings import Settings
-from nightloop.stack import databases, services
+from nightloop.stack import databases, interrupt, services
 from nightloop.stack.environment import JOB_HOST_VARIABLE, build_airflow_environment, build_job_environment
 from nightloop.stack.ports import Ports
 from nightloop.stack.process import (

@@ -1,1 +1,1 @@
-"""All input and output: lake, warehouse, ledger, registry, reports, landing zone."""
+"""All input and output, a package per thing stored. What is stored is decided above; rows are shaped, not judged."""

@@ -1,1 +1,1 @@
-"""Recipes, encoders and distributed training."""
+"""Recipes, encoders, families, distributed training, ONNX export. Who may score is decided by `evaluation`."""

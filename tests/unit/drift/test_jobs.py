@@ -12,16 +12,17 @@ import pytest
 from jobs.decide_retraining import decide_retraining
 from jobs.profile_partition import profile_partition
 from jobs.render_report import render_report
-from nightloop.asof_inputs import load_sources, version_features
 from nightloop.dataset import DatasetRef
-from nightloop.drift_inputs import as_rows, features_of
-from nightloop.folders import load_source, load_use_case
+from nightloop.folders.loading import load_source, load_use_case
+from nightloop.loop.night.asof_inputs import load_sources, version_features
+from nightloop.loop.night.drift_inputs import as_rows, features_of
 from nightloop.run import JobResult, Replay, RunKey, format_night
-from nightloop.stores import ledger as ledger_store
-from nightloop.stores import warehouse as warehouse_store
-from nightloop.stores.ledger import Ledger, MaturityRow
+from nightloop.stores.ledger import ledger as ledger_store
+from nightloop.stores.ledger.ledger import Ledger
+from nightloop.stores.ledger.rows import MaturityRow
 from nightloop.stores.reports import Reports
-from nightloop.stores.warehouse import Warehouse
+from nightloop.stores.warehouse import warehouse as warehouse_store
+from nightloop.stores.warehouse.warehouse import Warehouse
 from tests.unit.drift.builders import Feed, Values, draw_quiet, night
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def fill_lake(spark: "SparkSession", root: Path, stores: Stores, nights: int) ->
     """Publish 300 feature rows a night that hang on the row number alone."""
     from pyspark.sql import functions as F
 
-    from nightloop.stores.lake import Lake
+    from nightloop.stores.lake.lake import Lake
 
     lake, job = Lake(spark, str(root / "lake")), stores.job("build_features", 0, nights - 1)
     names = F.array(*(F.lit(format_night(night(position))) for position in range(nights)))

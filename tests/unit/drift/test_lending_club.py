@@ -16,7 +16,7 @@ from nightloop.drift.inputs import Champion, DecisionInputs
 from nightloop.drift.params import DriftParams, Evidence
 from nightloop.drift.performance import Yardstick
 from nightloop.drift.profile import ColumnProfile, place_edges
-from nightloop.schedule import first_tick_at_or_after, next_tick
+from nightloop.folders.schedule import first_tick_at_or_after, next_tick
 from nightloop.stores.ledger.rows import MaturityRow, VerdictRow
 from nightloop.verdict import Verdict
 

@@ -7,7 +7,7 @@ import pytest
 
 from nightloop.erasure.request import Inbox, Journal, read_identifiers
 from nightloop.fault import NightloopError
-from nightloop.folders import load_source
+from nightloop.folders.loading import load_source
 from nightloop.settings import CHECKOUT
 
 SOURCE = load_source("loan_applications", (CHECKOUT / "include",))

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nightloop.cleaning import build_outcomes, count_rows
 from nightloop.etl.clean import count_outcomes, over_budget
 from nightloop.fault import NightloopError
-from nightloop.source import Source
+from nightloop.folders.source import Source
+from nightloop.loop.night.cleaning import build_outcomes, count_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from nightloop.fault import NightloopError
-from nightloop.folders import load_use_case, load_use_cases, read_document
+from nightloop.folders.loading import load_use_case, load_use_cases, read_document
+from nightloop.folders.validation import validate_folders
 from nightloop.settings import CHECKOUT
-from nightloop.validate import validate_folders
 
 Break = Callable[[Path], None]
 

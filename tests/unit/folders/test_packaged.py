@@ -8,10 +8,10 @@ import jsonschema
 import pytest
 import yaml
 
-from nightloop.folders import list_folders, load_source, load_sources, load_use_case, load_use_cases
+from nightloop.folders.loading import list_folders, load_source, load_sources, load_use_case, load_use_cases
+from nightloop.folders.source import Source
+from nightloop.folders.validation import export_schemas, validate_folders
 from nightloop.settings import CHECKOUT
-from nightloop.source import Source
-from nightloop.validate import export_schemas, validate_folders
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

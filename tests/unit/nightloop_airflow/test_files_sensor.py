@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, T
 
 from nightloop.run import Replay
 from nightloop.settings import CHECKOUT
-from nightloop.stores import ledger
+from nightloop.stores.ledger import ledger
 from nightloop_airflow.sensor import FilesArrivedSensor
 from nightloop_airflow.trigger import FilesArrivedTrigger
 

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
-from nightloop.stores.connections import find_connection
+from nightloop.stores.landing.connections import find_connection
 from nightloop_airflow import job_operator
 from nightloop_airflow.job_operator import JobOperator
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nightloop.fault import NightloopError
-from nightloop.folders import load_source, load_use_case
+from nightloop.folders.loading import load_source, load_use_case
+from nightloop.folders.schedule import ticks
+from nightloop.folders.use_case import UseCase
 from nightloop.run import format_night
-from nightloop.schedule import ticks
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
-from nightloop.use_case import UseCase
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nightloop.stores import ledger, warehouse
+from nightloop.stores.ledger import ledger
+from nightloop.stores.warehouse import warehouse
 
 BACKENDS = [
     pytest.param("sqlite", id="sqlite"),

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from nightloop.folders import load_use_case
-from nightloop.labelled_rows import features_ref, read_training_rows
+from nightloop.folders.loading import load_use_case
+from nightloop.loop.retraining.labelled_rows import features_ref, read_training_rows
 from nightloop.run import Replay
 from nightloop.settings import CHECKOUT
-from nightloop.stores.lake_files import LakeFiles
-from nightloop.stores.ledger import Ledger
+from nightloop.stores.lake.files import LakeFiles
+from nightloop.stores.ledger.ledger import Ledger
 from nightloop.training import net_training  # noqa: F401 - so that torch is among what is imported first
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import prepare_rows

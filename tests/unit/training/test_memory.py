@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nightloop.settings import CHECKOUT
-from nightloop.stores.ledger import migrate
+from nightloop.stores.ledger.ledger import migrate
 from tests.unit.training.wide_lake import NIGHTS, ROWS_PER_NIGHT, write_lake
 
 ALLOWED_BYTES = 350 * 2**20

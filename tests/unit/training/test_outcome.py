@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from nightloop.fault import NightloopError
-from nightloop.folders import load_use_case
+from nightloop.folders.loading import load_use_case
+from nightloop.folders.use_case import UseCase
+from nightloop.loop.retraining.training_inputs import Approval, outcome_of, read_approval
 from nightloop.settings import CHECKOUT
-from nightloop.stores.ledger import ChampionRow
-from nightloop.training_inputs import Approval, outcome_of, read_approval
-from nightloop.use_case import UseCase
+from nightloop.stores.ledger.rows import ChampionRow
 from nightloop.verdict import Verdict
 
 PROMOTE, KEEP = Verdict("loans", "promote", "better"), Verdict("loans", "keep", "worse")

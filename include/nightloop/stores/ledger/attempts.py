@@ -9,10 +9,10 @@ from sqlalchemy import and_, func, insert, select
 
 from nightloop.fault import Fault, FencedError
 from nightloop.run import MAIN_VARIANT, Replay, RunKey
-from nightloop.stores.database import insert_missing, writing
+from nightloop.stores.database.engine import insert_missing, writing
 from nightloop.stores.ledger.part import LedgerPart, key_of
 from nightloop.stores.ledger.readmissions import CLOSING, count_readmissions
-from nightloop.stores.ledger_schema import attempts, closed_nights
+from nightloop.stores.ledger.schema import attempts, closed_nights
 
 
 class AttemptRecords(LedgerPart):

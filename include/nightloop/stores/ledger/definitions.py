@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import select
 
 from nightloop.run import MAIN_VARIANT, Replay, format_night
-from nightloop.stores.database import current_rows
+from nightloop.stores.database.engine import current_rows
 from nightloop.stores.ledger.part import RUN_KEY, LedgerPart, key_of
 from nightloop.stores.ledger.rows import BuildRow, row_as
-from nightloop.stores.ledger_schema import builds, definitions
+from nightloop.stores.ledger.schema import builds, definitions
 
 
 class DefinitionRecords(LedgerPart):

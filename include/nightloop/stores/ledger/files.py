@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from nightloop.stores.database import insert_missing, writing
+from nightloop.stores.database.engine import insert_missing, writing
 from nightloop.stores.ledger.part import LedgerPart
 from nightloop.stores.ledger.rows import FileRow, row_as
-from nightloop.stores.ledger_schema import files
+from nightloop.stores.ledger.schema import files
 
 
 class FileRecords(LedgerPart):

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, and_, func, insert, select
 from nightloop.dataset import DatasetRef, Layer
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import format_night, parse_night
-from nightloop.stores.database import reading, writing
+from nightloop.stores.database.engine import reading, writing
 from nightloop.stores.ledger.part import LedgerPart
 from nightloop.stores.ledger.rows import AuditRow, ChampionRow, ModelRow, row_as
-from nightloop.stores.ledger_schema import audit, champion_changes, models
+from nightloop.stores.ledger.schema import audit, champion_changes, models
 
 EXPIRE = "expire"
 

@@ -10,10 +10,10 @@ from operator import itemgetter
 from sqlalchemy import func, select
 
 from nightloop.run import MAIN_VARIANT, RunKey
-from nightloop.stores.database import current_rows
+from nightloop.stores.database.engine import current_rows
 from nightloop.stores.ledger.part import RUN_KEY, LedgerPart, key_of, nights_within
 from nightloop.stores.ledger.rows import CheckRow, CountsRow, MaturityRow, MetricRow, ProfileRow, row_as
-from nightloop.stores.ledger_schema import bins, checks, counts, maturity, metrics, profiles
+from nightloop.stores.ledger.schema import bins, checks, counts, maturity, metrics, profiles
 from nightloop.verdict import Check
 
 

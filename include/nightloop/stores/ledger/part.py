@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, RowMapping, Table, and_, select
 
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import RunKey
-from nightloop.stores.database import insert_missing, reading, writing
-from nightloop.stores.ledger_schema import attempts
+from nightloop.stores.database.engine import insert_missing, reading, writing
+from nightloop.stores.ledger.schema import attempts
 
 RUN_KEY = ("scope", "as_of", "variant")
 

@@ -7,10 +7,10 @@ from sqlalchemy import select
 
 from nightloop.dataset import DatasetRef
 from nightloop.run import MAIN_VARIANT, RunKey
-from nightloop.stores.database import current_rows
+from nightloop.stores.database.engine import current_rows
 from nightloop.stores.ledger.part import RUN_KEY, LedgerPart, key_of
 from nightloop.stores.ledger.rows import AttemptRow, CommitRow, row_as
-from nightloop.stores.ledger_schema import attempts, commits
+from nightloop.stores.ledger.schema import attempts, commits
 
 
 class ProvenanceRecords(LedgerPart):

@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select
 
 from nightloop.fault import Fault, FencedError
 from nightloop.run import MAIN_VARIANT, Replay
-from nightloop.stores.database import insert_missing, writing
+from nightloop.stores.database.engine import insert_missing, writing
 from nightloop.stores.ledger.part import LedgerPart, nights_within
 from nightloop.stores.ledger.rows import ReadmissionRow, row_as
-from nightloop.stores.ledger_schema import audit, closed_nights, readmissions
+from nightloop.stores.ledger.schema import audit, closed_nights, readmissions
 
 CLOSING = "closed_nights"  # readmissions and the closing of nights come one after the other
 ACTION = "readmit_rows"

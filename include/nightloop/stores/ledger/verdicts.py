@@ -9,10 +9,10 @@ from sqlalchemy import RowMapping, and_, insert, select
 
 from nightloop.fault import Fault, NightloopError
 from nightloop.run import MAIN_VARIANT, RunKey, format_night
-from nightloop.stores.database import current_rows, writing
+from nightloop.stores.database.engine import current_rows, writing
 from nightloop.stores.ledger.part import RUN_KEY, LedgerPart, key_of
 from nightloop.stores.ledger.rows import AnswerRow, VerdictRow, row_as
-from nightloop.stores.ledger_schema import answers, verdicts
+from nightloop.stores.ledger.schema import answers, verdicts
 from nightloop.verdict import Check, Verdict
 
 DRIFT = "drift"

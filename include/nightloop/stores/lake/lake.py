@@ -1,0 +1,366 @@
+"""The Delta lake: every table is partitioned by night and variant, and every write replaces exactly its own nights."""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, DoubleType, IntegerType, LongType, StructType
+
+from nightloop.dataset import DatasetRef
+from nightloop.fault import Fault, FencedError, NightloopError, TransientError
+from nightloop.run import MAIN_VARIANT, Replay, RunKey, format_night
+from nightloop.stores.lake.files import LakeFiles
+from nightloop.stores.lake.writer import claim_lake
+
+log = logging.getLogger("nightloop.lake")
+
+PARTITION_COLUMNS = ("night", "variant")
+CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
+_HISTORY_DEPTH = 20
+_ONE_FILE_ROWS = 200_000  # so many are written by one task, one file a night, without the shuffle of optimizeWrite
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One published version of a table, and the rows it holds for the nights of its replay."""
+
+    ref: DatasetRef
+    version: int
+    rows: int
+    run_keys: tuple[RunKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One staged frame that still lies in the lake: the dataset, run key and token it was written for."""
+
+    dataset: str
+    run: str
+    token: int
+    path: Path
+
+
+class Lake:
+    """Delta tables below one root, a local folder or an `s3a://` address.
+
+    `failures`: what Spark and Delta raise when an operation on one table fails. `reads` and `commits`: the versions of
+    the tables that this lake was asked to read, and what it has published.
+    """
+
+    failures = (PySparkException,)
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.root = root.rstrip("/")
+        self.reads: dict[DatasetRef, int] = {}
+        self.commits: list[Commit] = []
+        self._is_claimed = False  # once is enough: the session stays with its driver, and the lake with a living one
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.root
+
+    def path(self, ref: DatasetRef) -> str:
+        return f"{self.root}/{ref.path}"
+
+    def exists(self, ref: DatasetRef) -> bool:
+        """Tell whether the table has been created."""
+        if self.is_local:
+            return any(Path(self.path(ref), "_delta_log").glob("*.json"))
+        try:
+            _ = self.spark.read.format("delta").load(self.path(ref)).schema
+        except PySparkException as error:
+            if "DELTA_TABLE_NOT_FOUND" in str(error) or "PATH_NOT_FOUND" in str(error):
+                return False
+            raise
+        return True
+
+    def read(
+        self,
+        ref: DatasetRef,
+        variant: str = MAIN_VARIANT,
+        first: datetime | None = None,
+        last: datetime | None = None,
+    ) -> DataFrame:
+        """Return the rows of the nights in [first, last]; only their partitions are read.
+
+        Raises:
+            NightloopError: the table does not exist.
+        """
+        if not self.exists(ref):
+            raise NightloopError(
+                Fault(f"lake table {ref}", "a published table", "none", "run the nights that write it first")
+            )
+        self.reads[ref] = LakeFiles(self.root).table(ref).version()
+        rows = self.spark.read.format("delta").load(self.path(ref)).where(F.col("variant") == variant)
+        if first is not None:
+            rows = rows.where(F.col("night") >= format_night(first))
+        if last is not None:
+            rows = rows.where(F.col("night") <= format_night(last))
+        return rows
+
+    def read_or_none(self, ref: DatasetRef, variant: str, nights: Sequence[datetime]) -> DataFrame | None:
+        """Return the rows of exactly these nights; None where the table does not exist."""
+        if not self.exists(ref):
+            return None
+        return self.read(ref, variant).where(F.col("night").isin([format_night(night) for night in nights]))
+
+    def holds(self, ref: DatasetRef, replay: Replay) -> bool:
+        """Tell whether the table has rows for a night of the replay."""
+        stored = LakeFiles(self.root).nights(ref, replay.variant)
+        return any(format_night(night) in stored for night in replay.nights)
+
+    def stage(self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int) -> DataFrame:
+        """Write the frame beside the tables and return it read back: it is computed once, whatever is asked of it."""
+        self.claim()
+        path = self._stage_path(ref, replay, token)
+        frame.write.mode("overwrite").parquet(path)
+        return self.spark.read.schema(_nullable(frame.schema)).parquet(path)
+
+    def drop_stage(self, ref: DatasetRef, replay: Replay, token: int) -> None:
+        """Remove what `stage` wrote; harmless when there is nothing."""
+        self._remove(self._stage_path(ref, replay, token))
+
+    def claim(self) -> None:
+        """Be the writer of the lake; of a local one there is one at a time.
+
+        Raises:
+            NightloopError: another Spark driver writes it.
+        """
+        if self.is_local and not self._is_claimed:
+            claim_lake(self.spark, Path(self.root))
+        self._is_claimed = True
+
+    def publish(
+        self,
+        frame: DataFrame,
+        ref: DatasetRef,
+        replay: Replay,
+        token: int,
+        *,
+        expected: int | None = None,
+        is_counted: bool = False,
+        may_add_columns: bool = False,
+        may_widen: bool = False,
+    ) -> Commit:
+        """Replace the replay's nights of one table in one Delta commit.
+
+        The frame holds `night` and `variant`. Its schema must be the table's, name by name and type by type, where
+        there is a table; `may_add_columns` lets it gain columns, `may_widen` lets an int column become bigint or double
+        in all nights. The frame must hold exactly `expected` rows, or at least one where that is not given. It is
+        counted first, a Spark job of its own, unless `is_counted` says that the caller has done so: pass a staged
+        frame, or one that is cheap to compute twice.
+
+        Raises:
+            NightloopError: the schema differs, or there are fewer rows than expected (an empty frame would delete the
+                nights), or more; another Spark driver writes this lake.
+            FencedError: a newer attempt has committed these nights; this attempt's write did not count.
+        """
+        self.claim()
+        stored = self._schema(ref)
+        wider = _wider_types(frame.schema, stored) if may_widen else {}
+        fields = _checked_order(frame.schema, stored, ref, wider, may_add_columns=may_add_columns)
+        rows = expected if is_counted and expected is not None else frame.count()
+        _check_rows(rows, expected, f"publishing {ref} for {replay.run_key}")
+        ordered, is_small = frame.select(*fields), rows <= _ONE_FILE_ROWS
+        self._create(ref, ordered)
+        if wider:
+            self._widen(ref, replay, wider)
+        self._overwrite(ordered, ref, replay, token, is_small=is_small, may_add_columns=may_add_columns)
+        self.commits.append(Commit(ref, self._verify(ref, replay, token), rows, replay.run_keys))
+        return self.commits[-1]
+
+    def content_hash(self, ref: DatasetRef, nights: Sequence[datetime], variant: str = MAIN_VARIANT) -> str:
+        """Return a digest of the nights' rows that no order of rows, files or columns changes; `*_wall` is left out."""
+        rows = self.read_or_none(ref, variant, nights)
+        if rows is None:
+            return ""
+        columns = sorted(column for column in rows.columns if not column.endswith("_wall"))
+        document = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
+        digits = F.conv(F.substring(F.sha2(document, 256), 1, 15), 16, 10).cast("decimal(38,0)")
+        total = rows.select(digits.alias("digits")).agg(F.sum("digits").alias("sum"), F.count("*").alias("rows")).head()
+        text = f"{columns} {total['rows']} {total['sum']}" if total is not None else ""
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def stages(self) -> list[Stage]:
+        """List what lies in the staging area (local lakes only)."""
+        top = Path(self.root, "staging")
+        found = sorted(top.glob("**/token=*")) if self.is_local else []
+        return [
+            Stage(str(path.parent.parent.relative_to(top)), path.parent.name, int(path.name.partition("=")[2]), path)
+            for path in found
+        ]
+
+    def tables(self) -> list[DatasetRef]:
+        """List every table of the lake."""
+        return LakeFiles(self.root).tables()
+
+    def drop(self, ref: DatasetRef) -> None:
+        """Delete a table with all its versions; harmless when there is none."""
+        self._remove(self.path(ref))
+
+    def _schema(self, ref: DatasetRef) -> StructType | None:
+        return self.spark.read.format("delta").load(self.path(ref)).schema if self.exists(ref) else None
+
+    def _create(self, ref: DatasetRef, frame: DataFrame) -> None:
+        """Create the table empty; of two attempts that race, one creates and the other finds it created."""
+        if self.exists(ref):
+            return
+        try:
+            empty = frame.limit(0)
+            empty.write.format("delta").mode("ignore").partitionBy(*PARTITION_COLUMNS).save(self.path(ref))
+        except PySparkException:
+            if not self.exists(ref):
+                raise
+
+    def _widen(self, ref: DatasetRef, replay: Replay, wider: Mapping[str, DataType]) -> None:
+        """Write the table anew with wider columns: every reader of Delta understands it, unlike the table feature."""
+        rows = self.spark.read.format("delta").load(self.path(ref))
+        widened = rows.withColumns({name: F.col(name).cast(dtype) for name, dtype in wider.items()})
+        writer = widened.write.format("delta").mode("overwrite").partitionBy(*PARTITION_COLUMNS)
+        log.info("%s: widening %s", ref, ", ".join(wider))
+        with _conflicts_are_transient(ref, replay):
+            writer.option("overwriteSchema", "true").save(self.path(ref))
+
+    def _overwrite(
+        self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int, *, is_small: bool, may_add_columns: bool
+    ) -> None:
+        facts = {"run_key": str(replay.run_key), "nights": len(replay.nights), "token": token}
+        rows = frame.coalesce(1) if is_small else frame
+        writer = rows.write.format("delta").mode("overwrite").partitionBy(*PARTITION_COLUMNS)
+        options = {
+            "replaceWhere": _partition_condition(replay),
+            "txnAppId": _transaction_id(ref, replay),
+            "txnVersion": str(token),
+            "userMetadata": json.dumps(facts),
+            "optimizeWrite": str(not is_small).lower(),
+            "mergeSchema": str(may_add_columns).lower(),
+        }
+        with _conflicts_are_transient(ref, replay):
+            writer.options(**options).save(self.path(ref))
+
+    def _verify(self, ref: DatasetRef, replay: Replay, token: int) -> int:
+        """Return the version of our own commit: Delta skips the write of a lower token without a word."""
+        table = LakeFiles(self.root).table(ref)
+        committed = table.transaction_version(_transaction_id(ref, replay))
+        if committed != token:
+            raise FencedError(
+                Fault(
+                    f"publishing {ref} for {replay.run_key}",
+                    f"a commit with token {token}",
+                    f"token {committed}",
+                    "a newer attempt owns these nights; nothing is to be done",
+                )
+            )
+        version = table.version()
+        for age, entry in enumerate(table.history(_HISTORY_DEPTH)):
+            if _is_own(entry, replay, token):
+                return int(entry.get("version", version - age))
+        return version
+
+    def _stage_path(self, ref: DatasetRef, replay: Replay, token: int) -> str:
+        run = f"{replay.run_key.night}-{replay.variant}-{len(replay.nights)}"
+        return f"{self.root}/staging/{ref.path}/{run}/token={token}"
+
+    def _remove(self, path: str) -> None:
+        if self.is_local:
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        import boto3
+
+        bucket, _, prefix = path.partition("://")[2].partition("/")
+        boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/").delete()
+
+
+@contextmanager
+def _conflicts_are_transient(ref: DatasetRef, replay: Replay) -> Iterator[None]:
+    try:
+        yield
+    except PySparkException as error:
+        if any(mark in str(error) for mark in CONFLICT):
+            raise TransientError(f"another run changed {ref} while {replay.run_key} published it") from error
+        raise
+
+
+def _check_rows(rows: int, expected: int | None, where: str) -> None:
+    least = 1 if expected is None else expected
+    if rows < least:
+        remedy = "an empty frame would delete the nights; look at the job's input"
+        raise NightloopError(Fault(where, f"at least {least} rows", f"{rows}", remedy))
+    if expected is not None and rows > expected:
+        raise NightloopError(Fault(where, f"at most {expected} rows", f"{rows}", "the query returns a row twice"))
+
+
+def _partition_condition(replay: Replay) -> str:
+    nights = ", ".join(f"'{format_night(night)}'" for night in replay.nights)
+    return f"night IN ({nights}) AND variant = '{replay.variant}'"
+
+
+def _transaction_id(ref: DatasetRef, replay: Replay) -> str:
+    return f"{ref}@{replay.run_key}#{len(replay.nights)}"
+
+
+def _is_own(entry: dict[str, Any], replay: Replay, token: int) -> bool:
+    try:
+        facts = json.loads(entry.get("userMetadata") or "{}")
+    except ValueError:
+        return False
+    return bool(facts.get("token") == token and facts.get("run_key") == str(replay.run_key))
+
+
+def _nullable(schema: StructType) -> StructType:
+    return StructType.fromJson(json.loads(schema.json().replace('"nullable":false', '"nullable":true')))
+
+
+def _wider_types(found: StructType, stored: StructType | None) -> dict[str, DataType]:
+    """Return the columns that the frame holds in a type that takes every value of the stored one."""
+    narrow = {field.name for field in stored or () if isinstance(field.dataType, IntegerType)}
+    return {
+        field.name: field.dataType
+        for field in found
+        if field.name in narrow and isinstance(field.dataType, LongType | DoubleType)
+    }
+
+
+def _checked_order(
+    found: StructType,
+    expected: StructType | None,
+    ref: DatasetRef,
+    wider: Mapping[str, DataType],
+    *,
+    may_add_columns: bool,
+) -> list[str]:
+    """Return the frame's columns in the expected order, new ones last before the partition columns."""
+    found_types = {field.name: field.dataType.simpleString() for field in found}
+    absent = [name for name in PARTITION_COLUMNS if name not in found_types]
+    expected_types = (
+        {field.name: field.dataType.simpleString() for field in expected} if expected is not None else found_types
+    )
+    added = [name for name in found_types if name not in expected_types]
+    is_equal = all(found_types.get(name) == dtype or name in wider for name, dtype in expected_types.items())
+    if absent or not is_equal or (added and not may_add_columns):
+        raise NightloopError(
+            Fault(
+                f"schema of {ref}",
+                ", ".join(f"{name} {dtype}" for name, dtype in expected_types.items()),
+                ", ".join(f"{name} {dtype}" for name, dtype in found_types.items()),
+                f"make the columns {_differing(expected_types, found_types)} equal",
+            )
+        )
+    data = [name for name in (*expected_types, *added) if name not in PARTITION_COLUMNS]
+    return [*data, *PARTITION_COLUMNS]
+
+
+def _differing(expected: dict[str, str], found: dict[str, str]) -> str:
+    names = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    return ", ".join(names or PARTITION_COLUMNS)

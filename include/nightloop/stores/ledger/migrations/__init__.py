@@ -1,0 +1,1 @@
+"""Revisions of the ledger by Alembic, applied in their order; none is ever changed."""

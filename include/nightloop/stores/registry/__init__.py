@@ -1,0 +1,1 @@
+"""Registered models in MLflow, their files held to a digest. Who is champion says the ledger."""

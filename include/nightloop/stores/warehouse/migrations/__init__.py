@@ -1,0 +1,1 @@
+"""Revisions of the warehouse by Alembic, applied in their order; none is ever changed."""
