@@ -16,45 +16,8 @@ from nightloop.stores.ledger.models import ModelRecords
 from nightloop.stores.ledger.monitoring import MonitoringRecords
 from nightloop.stores.ledger.provenance import ProvenanceRecords
 from nightloop.stores.ledger.readmissions import ReadmissionRecords
-from nightloop.stores.ledger.rows import (
-    AnswerRow,
-    AttemptRow,
-    AuditRow,
-    BuildRow,
-    ChampionRow,
-    CheckRow,
-    CommitRow,
-    CountsRow,
-    FileRow,
-    MaturityRow,
-    MetricRow,
-    ModelRow,
-    ProfileRow,
-    ReadmissionRow,
-    VerdictRow,
-)
 from nightloop.stores.ledger.schema import LEDGER
 from nightloop.stores.ledger.verdicts import VerdictRecords
-
-__all__ = [
-    "AnswerRow",
-    "AttemptRow",
-    "AuditRow",
-    "BuildRow",
-    "ChampionRow",
-    "CheckRow",
-    "CommitRow",
-    "CountsRow",
-    "FileRow",
-    "Ledger",
-    "MaturityRow",
-    "MetricRow",
-    "ModelRow",
-    "ProfileRow",
-    "ReadmissionRow",
-    "VerdictRow",
-    "migrate",
-]
 
 
 class Ledger(
