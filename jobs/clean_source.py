@@ -10,77 +10,81 @@ rows are set aside than the budget allows (quarantine is published all the same)
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import NightloopError
 from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
-from nightloop.loop.night.readmission import read_earlier
-from nightloop.run import JobResult, format_night
+from nightloop.run import JobResult
 from nightloop.verdict import Check
+
+if TYPE_CHECKING:
+    from nightloop.loop.night.cleaning import Staged
 
 
 def clean_source(job: JobContext) -> JobResult:
-    from nightloop.etl.clean import GOOD, INCOMES, QUARANTINED, over_budget
-    from nightloop.loop.night.cleaning import (
-        build_outcomes,
-        count_rows,
-        count_rules,
-        record_cleaning,
-        select_aside,
-        select_clean,
-        select_typed,
-    )
-    from nightloop.quality.judge import SetAside, judge, preload, verdict_error
+    from nightloop.etl.clean import QUARANTINED, over_budget
+    from nightloop.loop.night.cleaning import select_aside, stage_outcomes
+    from nightloop.quality.judge import preload
 
     source, replay, token = job.source, job.replay, job.token
-    raw, clean, aside = (DatasetRef(layer, source.name) for layer in ("raw", "clean", "quarantine"))
-    nights = [format_night(night) for night in replay.nights]
+    clean, aside = DatasetRef("clean", source.name), DatasetRef("quarantine", source.name)
     preload(source.suite)
-
     with job.phase("clean"):
-        received = job.lake.read_or_none(raw, replay.variant, nights=replay.nights)
-        readmissions = job.ledger.readmissions(source.name, replay, replay.variant)
-        earlier = read_earlier(source, replay, readmissions, job.lake, job.ledger)
-        outcomes = build_outcomes(job.spark, received, source, earlier)
-        staged = job.lake.stage(outcomes, clean, replay, token)
-        counts = count_rows(staged, received, nights, earlier)
-    total = {name: sum(night[name] for night in counts.values()) for name in next(iter(counts.values()))}
+        staged = stage_outcomes(source, replay, token, job.lake, job.ledger)
+    total = staged.total
     with job.phase("quarantine"):
         job.ledger.assert_not_fenced(replay, job.name, token)
         if total[QUARANTINED] or job.lake.holds(aside, replay):
-            rows, expected = select_aside(staged), total[QUARANTINED]
+            rows, expected = select_aside(staged.rows), total[QUARANTINED]
             job.lake.publish(rows, aside, replay, token, expected=expected, is_counted=True, may_add_columns=True)
-    excess = over_budget(counts, source.budget.rows, source.budget.ratio)
-
+    excess = over_budget(staged.counts, source.budget.rows, source.budget.ratio)
     with job.phase("judge"):
-        checks = [Check("budget", "fail" if excess else "pass", total[QUARANTINED], None, f"{source.budget}")]
-        broken = count_rules(select_aside(staged)) if total[QUARANTINED] else {}
-        set_aside = SetAside(broken, sum(total[income] for income in INCOMES))
-        partition = select_typed(staged) if total[GOOD] and not excess else None
-        hidden = {*source.pii, *source.keys}
-        verdict, page = judge(partition, source.suite, str(clean), job.run_key, set_aside=set_aside, hidden=hidden)
-        checks += verdict.checks
-        shown = job.publish_page("clean.html", page)
+        checks, failed = _judge(job, staged, is_over_budget=bool(excess))
     for run_key in replay.run_keys:
-        job.ledger.write_counts(run_key, token, counts[run_key.night])
+        job.ledger.write_counts(run_key, token, staged.counts[run_key.night])
     job.ledger.write_checks(job.run_key, token, str(clean), checks)
     if excess:
         raise NightloopError(excess)
-    if any(check.is_failed for check in checks):
-        raise verdict_error(verdict, shown)
-
+    if failed is not None:
+        raise failed
     with job.phase("publish"):
-        good = select_clean(staged)
-        if total[GOOD] or not job.lake.exists(clean) or job.lake.holds(clean, replay):
-            may = {"may_add_columns": True, "may_widen": source.is_widened}
-            job.lake.publish(good, clean, replay, token, expected=total[GOOD], is_counted=True, **may)
-        job.lake.drop_stage(clean, replay, token)
-        job.ledger.assert_not_fenced(replay, job.name, token)
-        record_cleaning(job.ledger, source, replay, token, counts)
-        job.ledger.close_run(replay, token, len(readmissions))
+        _publish(job, staged, clean)
     warnings = ", ".join(check.name for check in checks if check.outcome == "warn")
     return job.result([clean, aside], total, facts={"warnings": warnings} if warnings else {})
+
+
+def _judge(job: JobContext, staged: "Staged", *, is_over_budget: bool) -> tuple[list[Check], NightloopError | None]:
+    """Hold the good rows against the suite and publish its page; return every check, and the error of a failed one."""
+    from nightloop.etl.clean import GOOD, INCOMES, QUARANTINED
+    from nightloop.loop.night.cleaning import count_rules, select_aside, select_typed
+    from nightloop.quality.judge import SetAside, judge, verdict_error
+
+    source, total, clean = job.source, staged.total, str(DatasetRef("clean", job.source.name))
+    budget = Check("budget", "fail" if is_over_budget else "pass", total[QUARANTINED], None, f"{source.budget}")
+    broken = count_rules(select_aside(staged.rows)) if total[QUARANTINED] else {}
+    set_aside = SetAside(broken, sum(total[income] for income in INCOMES))
+    partition = select_typed(staged.rows) if total[GOOD] and not is_over_budget else None
+    hidden = {*source.pii, *source.keys}
+    verdict, page = judge(partition, source.suite, clean, job.run_key, set_aside=set_aside, hidden=hidden)
+    checks, shown = [budget, *verdict.checks], job.publish_page("clean.html", page)
+    return checks, verdict_error(verdict, shown) if any(check.is_failed for check in checks) else None
+
+
+def _publish(job: JobContext, staged: "Staged", clean: DatasetRef) -> None:
+    """Commit the good rows, say how they were made, and close the nights."""
+    from nightloop.etl.clean import GOOD
+    from nightloop.loop.night.cleaning import record_cleaning, select_clean
+
+    source, replay, token, good = job.source, job.replay, job.token, staged.total[GOOD]
+    if good or not job.lake.exists(clean) or job.lake.holds(clean, replay):
+        may = {"may_add_columns": True, "may_widen": source.is_widened}
+        job.lake.publish(select_clean(staged.rows), clean, replay, token, expected=good, is_counted=True, **may)
+    job.lake.drop_stage(clean, replay, token)
+    job.ledger.assert_not_fenced(replay, job.name, token)
+    record_cleaning(job.ledger, source, replay, token, staged.counts)
+    job.ledger.close_run(replay, token, staged.readmissions)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 
 from nightloop.artifact import score_table
 from nightloop.evaluation.agreement import judge_agreement
-from nightloop.evaluation.explanation import explain_model
+from nightloop.evaluation.explanation import Explanation, explain_model
 from nightloop.evaluation.scorecard import mask_groups
 from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
@@ -30,9 +30,10 @@ from nightloop.loop.retraining.training_inputs import (
     read_candidate,
     work_folder,
 )
-from nightloop.model_card import render_card
+from nightloop.model_card import Card, render_card
 from nightloop.run import JobResult
 from nightloop.stores.registry.model_files import read_model
+from nightloop.stores.registry.registry import LoggedModel
 from nightloop.training.candidate import fit_candidate
 from nightloop.training.dataset import prepare_rows
 from nightloop.training.plan import judging_opens
@@ -80,12 +81,17 @@ def refit_recipe(job: JobContext) -> JobResult:
             card = describe_version(use_case, model, planned, verdicts, judged_twin, recent, twin.baseline)
             groups = mask_groups(judged_rows(recent, use_case))
             explanation = explain_model(fitted.model, recent, planned.columns, groups)
-            page = render_card(replace(card, explanation=explanation))
-            job.registry.log_text(logged, EXPLANATION, json.dumps(asdict(explanation), indent=1))
-            job.registry.log_text(logged, CARD, page)
-            links["card"] = str(job.reports.write("model_cards", job.run_key, CARD, page))
+            links["card"] = _write_card(job, logged, replace(card, explanation=explanation), explanation)
     job.ledger.write_verdict(job.run_key, job.token, replace(verdict, facts=facts), kind=REFIT)
     return job.result(counts={"fit_rows": rows.whole.num_rows}, figures=figures, facts=facts, links=links)
+
+
+def _write_card(job: JobContext, logged: LoggedModel, card: Card, explanation: Explanation) -> str:
+    """Keep card and explanation beside the model, and the card among the reports; return where it lies there."""
+    page = render_card(card)
+    job.registry.log_text(logged, EXPLANATION, json.dumps(asdict(explanation), indent=1))
+    job.registry.log_text(logged, CARD, page)
+    return str(job.reports.write("model_cards", job.run_key, CARD, page))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -105,22 +105,15 @@ def fit_candidate(
         encoded = Path(folder)
         whole = _weigh(problem, _matrix(encoder, rows.whole, target, encoded / "whole.npy"))
         family, tuned = FAMILIES[recipe.family], None
-        choosing: Choosing | Choices
-        if choices is None:
-            narrow = _fit_encoder(rows.fit, planned, problem)
-            fit = _matrix(narrow, rows.fit, target, encoded / "fit.npy")
-            choose = _matrix(narrow, rows.choose, target, encoded / "choose.npy")
-            choosing = Choosing(_weigh(problem, fit), choose)
-            if recipe.tuning is not None:
-                tuned = tune_recipe(problem, family, choosing, recipe.tuning)
-                problem = replace(problem, params=tuned.params)
-        else:
-            choosing = choices
-        fitted = family.fit(problem, whole, choosing)
-        calibration, choose_scores = Calibration.from_choices(choices or {}), None
-        if isinstance(choosing, Choosing) and fitted.choose_margins is not None:
-            calibration = Calibration.fit(problem, fitted.choose_margins, choosing.choose)
-            choose_scores = target.score(calibration.apply(fitted.choose_margins))
+        window = None if choices is not None else _encode_windows(problem, planned, rows, target, encoded)
+        if window is not None and recipe.tuning is not None:
+            tuned = tune_recipe(problem, family, window, recipe.tuning)
+            problem = replace(problem, params=tuned.params)
+        fitted = family.fit(problem, whole, window or choices or {})
+        calibration = _calibrate(problem, fitted, window, choices or {})
+    choose_scores = None
+    if fitted.choose_margins is not None and window is not None:
+        choose_scores = target.score(calibration.apply(fitted.choose_margins))
     model = pack_model(encoder, fitted, calibration, target)
     verify_model(model, rows.whole.slice(0, PARITY_ROWS), target.score(calibration.apply(fitted.margins)))
     if recipe.params.get("quantization") == "int8":
@@ -129,6 +122,22 @@ def fit_candidate(
     baseline = _baseline(task, target.classes, labels, _weights(rows.whole))
     seconds = time.monotonic() - started
     return Candidate(model, made, choose_scores, baseline, seconds, problem.params, tuned, fitted.facts)
+
+
+def _encode_windows(
+    problem: Problem, planned: PlannedCandidate, rows: TrainingRows, target: Target, folder: Path
+) -> Choosing:
+    """Encode the older part of the window, and its youngest by the same encoder: it must not have seen the latter."""
+    encoder = _fit_encoder(rows.fit, planned, problem)
+    fit = _matrix(encoder, rows.fit, target, folder / "fit.npy")
+    return Choosing(_weigh(problem, fit), _matrix(encoder, rows.choose, target, folder / "choose.npy"))
+
+
+def _calibrate(problem: Problem, fitted: Fitted, window: Choosing | None, choices: Choices) -> Calibration:
+    """Fit the calibration on the choose window; a frozen recipe keeps the one that was chosen."""
+    if window is None or fitted.choose_margins is None:
+        return Calibration.from_choices(choices)
+    return Calibration.fit(problem, fitted.choose_margins, window.choose)
 
 
 def pack_model(

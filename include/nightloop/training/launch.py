@@ -43,18 +43,22 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
     if ranks == 1:
         run_worker(work)
         return
+    command = command_of_ranks(ranks, [sys.executable, "-m", "nightloop.training.worker", str(work)], hosts)
+    on_one_host = min(ranks, max(hosts.values(), default=ranks))
+    code, lines = _run_within(seconds, command, {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // on_one_host))})
+    if code is None:
+        raise TrainingError(f"training on {ranks} ranks did not end within {seconds:.0f} s and was stopped")
+    if code != 0:
+        raise TrainingError(_explain(work, ranks, code, lines))
+
+
+def _run_within(seconds: float, command: Sequence[str], more: Mapping[str, str]) -> tuple[int | None, list[str]]:
+    """Run the launcher, and end whatever of it is left; return its exit code (None: time was up) and last lines."""
     mark = uuid.uuid4().hex
-    environment = {
-        **os.environ,
-        _MARK: mark,
-        LAUNCHER: f"{socket.gethostname()}/{os.getpid()}",
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // min(ranks, max(hosts.values(), default=ranks)))),
-        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "120",
-    }
+    own = {_MARK: mark, LAUNCHER: f"{socket.gethostname()}/{os.getpid()}"}
     process = subprocess.Popen(
-        command_of_ranks(ranks, [sys.executable, "-m", "nightloop.training.worker", str(work)], hosts),
-        env=environment,
+        command,
+        env={**os.environ, **own, "PYTHONUNBUFFERED": "1", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "120", **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -77,10 +81,7 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
         timer.cancel()
         _kill_marked(mark)
         process.wait()
-    if expired.is_set():
-        raise TrainingError(f"training on {ranks} ranks did not end within {seconds:.0f} s and was stopped")
-    if code != 0:
-        raise TrainingError(_explain(work, ranks, code, lines))
+    return (None if expired.is_set() else code), lines
 
 
 def read_hosts(text: str, ranks: int) -> dict[str, int]:

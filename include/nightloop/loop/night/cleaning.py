@@ -1,12 +1,14 @@
 """The one frame that `clean_source` stages: etl, the folder's clean.sql and the row rules of its suite together."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from nightloop.asof.views import run_sql
+from nightloop.dataset import DatasetRef
 from nightloop.etl.clean import (
     CARRIED,
     FIRST_KNOWN,
@@ -27,14 +29,41 @@ from nightloop.etl.readmission import Earlier, split_stale
 from nightloop.etl.typing import TYPED, empty_raw, type_rows, type_rules, typed_columns
 from nightloop.folders.feature_definition import describe_cleaning, name_cleaning
 from nightloop.folders.source import Source
+from nightloop.loop.night.readmission import read_earlier
 from nightloop.quality.rules import compile_row_rules, split_suite
-from nightloop.run import Replay
+from nightloop.run import Replay, format_night
 
 if TYPE_CHECKING:
+    from nightloop.stores.lake.lake import Lake
     from nightloop.stores.ledger.ledger import Ledger
 
 _NOTHING = Earlier()
 _RAW_KEY = ("_checksum", "_row", "night", "variant")
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Every raw row of a replay once, staged with its outcome, and the counts by night."""
+
+    rows: DataFrame
+    counts: Mapping[str, Mapping[str, int]]
+    readmissions: int
+
+    @property
+    def total(self) -> dict[str, int]:
+        """The counts of all nights together."""
+        return {name: sum(night[name] for night in self.counts.values()) for name in next(iter(self.counts.values()))}
+
+
+def stage_outcomes(source: Source, replay: Replay, token: int, lake: "Lake", ledger: "Ledger") -> Staged:
+    """Read what came in, and what earlier nights set aside or gave back; stage every row of it with its outcome."""
+    received = lake.read_or_none(DatasetRef("raw", source.name), replay.variant, nights=replay.nights)
+    readmissions = ledger.readmissions(source.name, replay, replay.variant)
+    earlier = read_earlier(source, replay, readmissions, lake, ledger)
+    outcomes = build_outcomes(lake.spark, received, source, earlier)
+    staged = lake.stage(outcomes, DatasetRef("clean", source.name), replay, token)
+    counts = count_rows(staged, received, [format_night(night) for night in replay.nights], earlier)
+    return Staged(staged, counts, len(readmissions))
 
 
 def build_outcomes(
