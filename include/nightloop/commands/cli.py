@@ -202,7 +202,7 @@ def lineage(
 @app.command()
 def schema() -> None:
     """Write the JSON Schemas of the YAML files anew, for editors."""
-    from nightloop.folders.validation import write_schemas
+    from nightloop.folders.json_schema import write_schemas
 
     write_schemas(CHECKOUT / "include" / "schemas")
 

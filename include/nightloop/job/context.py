@@ -25,8 +25,9 @@ from nightloop.settings import Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from nightloop.stores.lake.commit import Commit
     from nightloop.stores.lake.files import LakeFiles
-    from nightloop.stores.lake.lake import Commit, Lake
+    from nightloop.stores.lake.lake import Lake
     from nightloop.stores.ledger.ledger import Ledger
     from nightloop.stores.registry.registry import Registry
     from nightloop.stores.reports import Reports

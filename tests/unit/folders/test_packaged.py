@@ -8,9 +8,10 @@ import jsonschema
 import pytest
 import yaml
 
+from nightloop.folders.json_schema import export_schemas
 from nightloop.folders.loading import list_folders, load_source, load_sources, load_use_case, load_use_cases
 from nightloop.folders.source import Source
-from nightloop.folders.validation import export_schemas, validate_folders
+from nightloop.folders.validation import validate_folders
 from nightloop.settings import CHECKOUT
 
 if TYPE_CHECKING:

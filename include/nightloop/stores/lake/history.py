@@ -19,7 +19,9 @@ from pyspark.errors import PySparkException
 
 from nightloop.dataset import DatasetRef
 from nightloop.fault import TransientError
-from nightloop.stores.lake.lake import CONFLICT, PARTITION_COLUMNS, Lake
+from nightloop.stores.lake.commit import CONFLICT
+from nightloop.stores.lake.lake import Lake
+from nightloop.stores.lake.schema import PARTITION_COLUMNS
 
 _LOG = "_delta_log"
 _VERSION_DIGITS = 20

@@ -1,43 +1,37 @@
 """The Delta lake: every table is partitioned by night and variant, and every write replaces exactly its own nights."""
 
 import hashlib
-import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DoubleType, IntegerType, LongType, StructType
+from pyspark.sql.types import DataType, StructType
 
 from nightloop.dataset import DatasetRef
-from nightloop.fault import Fault, FencedError, NightloopError, TransientError
-from nightloop.run import MAIN_VARIANT, Replay, RunKey, format_night
+from nightloop.fault import Fault, NightloopError
+from nightloop.run import MAIN_VARIANT, Replay, format_night
+from nightloop.stores.lake.commit import (
+    Commit,
+    check_rows,
+    conflicts_are_transient,
+    describe_commit,
+    find_own_version,
+    partition_condition,
+    transaction_id,
+)
 from nightloop.stores.lake.files import LakeFiles
+from nightloop.stores.lake.schema import PARTITION_COLUMNS, checked_order, nullable, wider_types
 from nightloop.stores.lake.writer import claim_lake
 
 log = logging.getLogger("nightloop.lake")
 
-PARTITION_COLUMNS = ("night", "variant")
-CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
-_HISTORY_DEPTH = 20
 _ONE_FILE_ROWS = 200_000  # so many are written by one task, one file a night, without the shuffle of optimizeWrite
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One published version of a table, and the rows it holds for the nights of its replay."""
-
-    ref: DatasetRef
-    version: int
-    rows: int
-    run_keys: tuple[RunKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +119,7 @@ class Lake:
         self.claim()
         path = self._stage_path(ref, replay, token)
         frame.write.mode("overwrite").parquet(path)
-        return self.spark.read.schema(_nullable(frame.schema)).parquet(path)
+        return self.spark.read.schema(nullable(frame.schema)).parquet(path)
 
     def drop_stage(self, ref: DatasetRef, replay: Replay, token: int) -> None:
         """Remove what `stage` wrote; harmless when there is nothing."""
@@ -168,16 +162,17 @@ class Lake:
         """
         self.claim()
         stored = self._schema(ref)
-        wider = _wider_types(frame.schema, stored) if may_widen else {}
-        fields = _checked_order(frame.schema, stored, ref, wider, may_add_columns=may_add_columns)
+        wider = wider_types(frame.schema, stored) if may_widen else {}
+        fields = checked_order(frame.schema, stored, ref, wider, may_add_columns=may_add_columns)
         rows = expected if is_counted and expected is not None else frame.count()
-        _check_rows(rows, expected, f"publishing {ref} for {replay.run_key}")
+        check_rows(rows, expected, f"publishing {ref} for {replay.run_key}")
         ordered, is_small = frame.select(*fields), rows <= _ONE_FILE_ROWS
         self._create(ref, ordered)
         if wider:
             self._widen(ref, replay, wider)
         self._overwrite(ordered, ref, replay, token, is_small=is_small, may_add_columns=may_add_columns)
-        self.commits.append(Commit(ref, self._verify(ref, replay, token), rows, replay.run_keys))
+        version = find_own_version(LakeFiles(self.root), ref, replay, token)
+        self.commits.append(Commit(ref, version, rows, replay.run_keys))
         return self.commits[-1]
 
     def content_hash(self, ref: DatasetRef, nights: Sequence[datetime], variant: str = MAIN_VARIANT) -> str:
@@ -229,44 +224,24 @@ class Lake:
         widened = rows.withColumns({name: F.col(name).cast(dtype) for name, dtype in wider.items()})
         writer = widened.write.format("delta").mode("overwrite").partitionBy(*PARTITION_COLUMNS)
         log.info("%s: widening %s", ref, ", ".join(wider))
-        with _conflicts_are_transient(ref, replay):
+        with conflicts_are_transient(ref, replay):
             writer.option("overwriteSchema", "true").save(self.path(ref))
 
     def _overwrite(
         self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int, *, is_small: bool, may_add_columns: bool
     ) -> None:
-        facts = {"run_key": str(replay.run_key), "nights": len(replay.nights), "token": token}
         rows = frame.coalesce(1) if is_small else frame
         writer = rows.write.format("delta").mode("overwrite").partitionBy(*PARTITION_COLUMNS)
         options = {
-            "replaceWhere": _partition_condition(replay),
-            "txnAppId": _transaction_id(ref, replay),
+            "replaceWhere": partition_condition(replay),
+            "txnAppId": transaction_id(ref, replay),
             "txnVersion": str(token),
-            "userMetadata": json.dumps(facts),
+            "userMetadata": describe_commit(replay, token),
             "optimizeWrite": str(not is_small).lower(),
             "mergeSchema": str(may_add_columns).lower(),
         }
-        with _conflicts_are_transient(ref, replay):
+        with conflicts_are_transient(ref, replay):
             writer.options(**options).save(self.path(ref))
-
-    def _verify(self, ref: DatasetRef, replay: Replay, token: int) -> int:
-        """Return the version of our own commit: Delta skips the write of a lower token without a word."""
-        table = LakeFiles(self.root).table(ref)
-        committed = table.transaction_version(_transaction_id(ref, replay))
-        if committed != token:
-            raise FencedError(
-                Fault(
-                    f"publishing {ref} for {replay.run_key}",
-                    f"a commit with token {token}",
-                    f"token {committed}",
-                    "a newer attempt owns these nights; nothing is to be done",
-                )
-            )
-        version = table.version()
-        for age, entry in enumerate(table.history(_HISTORY_DEPTH)):
-            if _is_own(entry, replay, token):
-                return int(entry.get("version", version - age))
-        return version
 
     def _stage_path(self, ref: DatasetRef, replay: Replay, token: int) -> str:
         run = f"{replay.run_key.night}-{replay.variant}-{len(replay.nights)}"
@@ -280,87 +255,3 @@ class Lake:
 
         bucket, _, prefix = path.partition("://")[2].partition("/")
         boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/").delete()
-
-
-@contextmanager
-def _conflicts_are_transient(ref: DatasetRef, replay: Replay) -> Iterator[None]:
-    try:
-        yield
-    except PySparkException as error:
-        if any(mark in str(error) for mark in CONFLICT):
-            raise TransientError(f"another run changed {ref} while {replay.run_key} published it") from error
-        raise
-
-
-def _check_rows(rows: int, expected: int | None, where: str) -> None:
-    least = 1 if expected is None else expected
-    if rows < least:
-        remedy = "an empty frame would delete the nights; look at the job's input"
-        raise NightloopError(Fault(where, f"at least {least} rows", f"{rows}", remedy))
-    if expected is not None and rows > expected:
-        raise NightloopError(Fault(where, f"at most {expected} rows", f"{rows}", "the query returns a row twice"))
-
-
-def _partition_condition(replay: Replay) -> str:
-    nights = ", ".join(f"'{format_night(night)}'" for night in replay.nights)
-    return f"night IN ({nights}) AND variant = '{replay.variant}'"
-
-
-def _transaction_id(ref: DatasetRef, replay: Replay) -> str:
-    return f"{ref}@{replay.run_key}#{len(replay.nights)}"
-
-
-def _is_own(entry: dict[str, Any], replay: Replay, token: int) -> bool:
-    try:
-        facts = json.loads(entry.get("userMetadata") or "{}")
-    except ValueError:
-        return False
-    return bool(facts.get("token") == token and facts.get("run_key") == str(replay.run_key))
-
-
-def _nullable(schema: StructType) -> StructType:
-    return StructType.fromJson(json.loads(schema.json().replace('"nullable":false', '"nullable":true')))
-
-
-def _wider_types(found: StructType, stored: StructType | None) -> dict[str, DataType]:
-    """Return the columns that the frame holds in a type that takes every value of the stored one."""
-    narrow = {field.name for field in stored or () if isinstance(field.dataType, IntegerType)}
-    return {
-        field.name: field.dataType
-        for field in found
-        if field.name in narrow and isinstance(field.dataType, LongType | DoubleType)
-    }
-
-
-def _checked_order(
-    found: StructType,
-    expected: StructType | None,
-    ref: DatasetRef,
-    wider: Mapping[str, DataType],
-    *,
-    may_add_columns: bool,
-) -> list[str]:
-    """Return the frame's columns in the expected order, new ones last before the partition columns."""
-    found_types = {field.name: field.dataType.simpleString() for field in found}
-    absent = [name for name in PARTITION_COLUMNS if name not in found_types]
-    expected_types = (
-        {field.name: field.dataType.simpleString() for field in expected} if expected is not None else found_types
-    )
-    added = [name for name in found_types if name not in expected_types]
-    is_equal = all(found_types.get(name) == dtype or name in wider for name, dtype in expected_types.items())
-    if absent or not is_equal or (added and not may_add_columns):
-        raise NightloopError(
-            Fault(
-                f"schema of {ref}",
-                ", ".join(f"{name} {dtype}" for name, dtype in expected_types.items()),
-                ", ".join(f"{name} {dtype}" for name, dtype in found_types.items()),
-                f"make the columns {_differing(expected_types, found_types)} equal",
-            )
-        )
-    data = [name for name in (*expected_types, *added) if name not in PARTITION_COLUMNS]
-    return [*data, *PARTITION_COLUMNS]
-
-
-def _differing(expected: dict[str, str], found: dict[str, str]) -> str:
-    names = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    return ", ".join(names or PARTITION_COLUMNS)

@@ -13,8 +13,9 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Tr
 from nightloop.dataset import DatasetRef
 from nightloop.fault import FencedError
 from nightloop.run import Replay, RunKey, format_night
+from nightloop.stores.lake.commit import Commit
 from nightloop.stores.lake.files import LakeFiles
-from nightloop.stores.lake.lake import Commit, Lake
+from nightloop.stores.lake.lake import Lake
 from nightloop.stores.lake.sizes import TableSize, measure_lake
 from nightloop.stores.lake.upkeep import Upkeep
 from nightloop.stores.ledger.ledger import Ledger, migrate
