@@ -13,7 +13,6 @@ Warns of joins by hashed columns whose nights were hashed under different keys (
 import sys
 from collections.abc import Sequence
 
-from nightloop.commands.rotation import describe_broken
 from nightloop.dataset import DatasetRef
 from nightloop.folders.contracts import assert_features_sql
 from nightloop.job.context import JobContext
@@ -21,6 +20,7 @@ from nightloop.job.frame import run_job
 from nightloop.loop.night.asof_inputs import assert_sources_closed, list_nights, open_sources
 from nightloop.loop.night.feature_builds import build_each, describe_builds, record_build, record_refused
 from nightloop.loop.night.feature_versions import FeatureSet, plan_nights, plan_refill, present_features
+from nightloop.loop.night.rotation import describe_broken
 from nightloop.loop.upkeep_inputs import assert_records_kept
 from nightloop.run import JobResult, Replay
 

@@ -10,8 +10,8 @@ from nightloop.settings import Settings
 
 def print_keys(settings: Settings) -> None:
     """Print every known key by its id, the nights hashed under each, and which joins they part."""
-    from nightloop.commands.rotation import count_nights, list_joins
     from nightloop.folders.loading import load_sources, load_use_cases
+    from nightloop.loop.night.rotation import count_nights, list_joins
     from nightloop.stores.keys import load_key_ring
     from nightloop.stores.ledger.ledger import Ledger
 

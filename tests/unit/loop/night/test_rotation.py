@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from nightloop.commands.rotation import describe_broken, list_joins
 from nightloop.folders.loading import load_source, load_use_case
 from nightloop.loop.night.received import PII_KEY
+from nightloop.loop.night.rotation import describe_broken, list_joins
 from nightloop.run import Replay, RunKey
 from nightloop.settings import CHECKOUT
 from nightloop.stores.ledger import ledger
