@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from nightloop.engine.profile import find_jars
+from nightloop.engine.server import CLASS_ARCHIVE
 from nightloop.settings import CHECKOUT, Settings
 from nightloop.setup import horovod, jars, system
 from nightloop.stack import find_stack
@@ -84,7 +85,8 @@ def _look_at_jars() -> list[Finding]:
     missing = jars.find_missing(folder, jars.read_lock())
     names = ", ".join(jar.file_name for jar in missing)
     found = f"missing or altered: {names}" if missing else f"{len(find_jars())} with their pinned checksums"
-    return [Finding("Delta jars", found, not missing, "run `make setup`")]
+    archive = "there" if CLASS_ARCHIVE.is_file() else "none: Spark starts more slowly; `make setup` makes one"
+    return [Finding("Delta jars", found, not missing, "run `make setup`"), Finding("class archive", archive)]
 
 
 def _look_at_versions() -> list[Finding]:

@@ -26,11 +26,11 @@ SMALL_NIGHTS: Mapping[str, str] = {
     JAVA_OPTIONS_VARIABLE: "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=5 -XX:ReservedCodeCacheSize=256m "
     "-XX:+UseSerialGC",
 }
+CLASS_ARCHIVE = CHECKOUT / ".cache" / "spark.jsa"  # made by `nightloop.engine.class_archive` when the machine is set up
 _LOG_CONF = Path(__file__).with_name("log4j2.properties")
 _CLIENT_VARIABLES = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_LOCAL_REMOTE")
 _MEMORY_SHARE = 6
 _READY_SECONDS = 120
-_STOP_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class ConnectServer:
             raise NightloopError(Fault("Delta jars", "the pinned jars in .cache/jars", "none", "run `make setup`"))
         options = [f"--conf={key}={value}" for key, value in self._conf().items()]
         java = f"-Dlog4j2.configurationFile=file:{_LOG_CONF} -Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError"
+        if CLASS_ARCHIVE.is_file():
+            java = f"{java} -XX:SharedArchiveFile={CLASS_ARCHIVE}"
         java = f"{java} {os.environ.get(JAVA_OPTIONS_VARIABLE, '')}".rstrip()
         return [
             str(Path(sys.executable).with_name("spark-submit")),
@@ -130,8 +132,10 @@ def find_free_port(preferred: int = 0) -> int:
 
 
 @contextlib.contextmanager
-def running_server(home: Path, *, memory_mb: int = 0, port: int = 0) -> Iterator[ConnectServer]:
+def running_server(home: Path, *, memory_mb: int = 0, port: int = 0, stop_seconds: int = 20) -> Iterator[ConnectServer]:
     """Run a server for the length of a block, its token in this process's environment; one that is there is kept.
+
+    It is killed where it has not ended `stop_seconds` after it was asked to.
 
     Raises:
         NightloopError: the server ended or took too long; the message carries the end of its log.
@@ -154,7 +158,7 @@ def running_server(home: Path, *, memory_mb: int = 0, port: int = 0) -> Iterator
             _wait_ready(server, process, log)
             yield server
         finally:
-            _stop(process)
+            _stop(process, stop_seconds)
             _restore(TOKEN_VARIABLE, before)
 
 
@@ -167,10 +171,10 @@ def _wait_ready(server: ConnectServer, process: "subprocess.Popen[bytes]", log: 
         time.sleep(0.1)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def _stop(process: "subprocess.Popen[bytes]", seconds: int) -> None:
     process.terminate()
     try:
-        process.wait(_STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 
-from nightloop.setup import horovod, jars, packages, system
+from nightloop.setup import class_archive, horovod, jars, packages, system
 from nightloop.setup.step import CACHE, SetupError, Step, digest, find_user_cache, run_steps, say
 
 
@@ -17,6 +17,7 @@ def build_steps(uv: str) -> list[Step]:
         Step("horovod", _name_horovod, lambda: horovod.install_horovod(uv)),
         Step("delta jars", _name_jars, _fetch_jars),
         Step("nightloop", packages.name_project, lambda: packages.install_project(uv)),
+        Step("class archive", class_archive.name_archive, class_archive.make_archive),
     ]
 
 
