@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, text
 
-from nightloop.engine.server import ConnectServer, running_server
+from nightloop.engine.server import JAVA_OPTIONS_VARIABLE, SMALL_NIGHTS, ConnectServer, running_server
 from nightloop.engine.session import open_session
+from tests.killable import KillableServer, killable_server
+from tests.loop import job_environment
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,8 +24,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def spark_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectServer]:
-    """An embedded Connect server with Delta on a free port, with a state folder of its own."""
-    with running_server(tmp_path_factory.mktemp("engine"), memory_mb=1536) as server:
+    """An embedded Connect server with Delta on a free port, with a state folder of its own.
+
+    It computes as one does that nobody has configured. Its Java machine compiles as for small nights: no test lives
+    long enough for more, which took half of the server's CPU time.
+    """
+    quick = {JAVA_OPTIONS_VARIABLE: SMALL_NIGHTS[JAVA_OPTIONS_VARIABLE]}
+    with job_environment(quick), running_server(tmp_path_factory.mktemp("engine"), memory_mb=1536) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]:
+    """One server for all tests that run jobs: for small nights, as the demo's; they may kill it and start it again."""
+    with killable_server(tmp_path_factory.mktemp("jobs-engine")) as server:
         yield server
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightloop.engine.server import SMALL_NIGHTS, TOKEN_VARIABLE, ConnectServer, find_free_port
+from tests.loop import job_environment
 
 _READY_SECONDS = 240
 
@@ -28,7 +29,7 @@ class KillableServer:
 
     def start(self) -> None:
         self.server.folder.mkdir(parents=True, exist_ok=True)
-        with (self.server.folder / "server.log").open("ab") as log:
+        with job_environment(SMALL_NIGHTS), (self.server.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.server.command(),
                 env=dict(self.server.environment()),
@@ -54,7 +55,6 @@ class KillableServer:
 def killable_server(home: Path) -> Iterator[KillableServer]:
     """Run a server for small nights, its token in this process's environment."""
     token = os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(24))
-    os.environ.update({**SMALL_NIGHTS, **os.environ})
     killable = KillableServer(ConnectServer(home, token, find_free_port(), memory_mb=1536))
     killable.start()
     try:

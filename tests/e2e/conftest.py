@@ -1,10 +1,9 @@
-"""A Spark server that tests may kill, one simulated world, and folders of the use case."""
+"""One simulated world, loops on it, and the home of a told demo."""
 
 import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from nightloop.engine.session import open_session
 from nightloop.folders.loading import load_use_case
 from nightloop.settings import CHECKOUT
 from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
-from tests.killable import KillableServer, killable_server
+from tests.killable import KillableServer
 from tests.loop import Loop, copy_folders, copy_home
 
 STACK_STORIES = ("test_demo", "test_interrupted", "test_lending_club", "test_task_killed")
@@ -68,12 +67,6 @@ class World:
         """Return a loop on a copy of another one's state."""
         copy_home(loop.home, self.homes / name)
         return Loop(self.homes / name, loop.name, loop.remote, loop.folders, loop.landing)
-
-
-@pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]:
-    with killable_server(tmp_path_factory.mktemp("e2e-engine")) as server:
-        yield server
 
 
 @pytest.fixture(scope="package")

@@ -1,12 +1,11 @@
 """A small restaurant whose feeds are broken in every way, on a state folder per test."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.restaurant import FOLDERS, USE_CASE, Restaurant
-from tests.killable import KillableServer, killable_server
+from tests.killable import KillableServer
 from tests.loop import Loop, copy_home
 
 
@@ -16,12 +15,6 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("faults") / "empty"
     Loop(home, USE_CASE, "", (FOLDERS,)).migrate()
     return home
-
-
-@pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServer]:
-    with killable_server(tmp_path_factory.mktemp("faults-engine")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from jobs import compact_lake, load_scores
-from nightloop.engine.server import ConnectServer
 from nightloop.folders.loading import load_source, load_use_case
 from nightloop.loop.night.asof_inputs import load_sources, version_features
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult, Replay, format_night
 from nightloop.settings import CHECKOUT
 from nightloop.stores.ledger import ledger
 from nightloop.stores.warehouse import warehouse
+from tests.killable import KillableServer
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ Compact = Callable[[], JobResult]
 
 
 @pytest.fixture
-def home(tmp_path: Path, spark_server: ConnectServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, server: KillableServer, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Forty-five nights of taxi trips, a feature version that was only tried, and a retention of thirty days."""
     for kind in ("sources", "use_cases"):
         shutil.copytree(CHECKOUT / "include" / kind, tmp_path / "folders" / kind)
@@ -39,7 +39,7 @@ def home(tmp_path: Path, spark_server: ConnectServer, monkeypatch: pytest.Monkey
     document.write_text(document.read_text().replace("retention_days: 730", f"retention_days: {KEPT_DAYS}"))
     monkeypatch.setenv("NIGHTLOOP_HOME", str(tmp_path))
     monkeypatch.setenv("NIGHTLOOP_FOLDERS", str(tmp_path / "folders"))
-    monkeypatch.setenv("SPARK_REMOTE", spark_server.remote)
+    monkeypatch.setenv("SPARK_REMOTE", server.remote)
     ledger.migrate(f"sqlite:///{tmp_path}/ledger.db")
     warehouse.migrate(f"sqlite:///{tmp_path}/warehouse.db")
     for table in (f"scores/{SCOPE}", f"features/{SCOPE}/{present_version(tmp_path)}", f"features/{SCOPE}/tried"):

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from nightloop.engine.server import ConnectServer
 from nightloop.privacy.traces import compile_traces
 from nightloop.run import JobResult
 from nightloop.stores.keys import load_key_ring, rotate_key
@@ -24,6 +23,7 @@ from nightloop.stores.ledger.ledger import Ledger
 from nightloop.stores.trace_search import search_folder
 from nightloop.stores.warehouse.warehouse import Warehouse
 from tests.jobs.people import NIGHTS, USE_CASE, People, Person, all_identifiers, read_rows
+from tests.killable import KillableServer
 from tests.loop import Loop
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # MLflow warns about its own libraries
@@ -34,10 +34,10 @@ ASKED = {"source": "loan_applications", "why": "asked for", "actor": "ann"}
 
 
 @pytest.fixture
-def loop(spark_server: ConnectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
+def loop(server: KillableServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     for name in ("NIGHTLOOP_LAKE", "NIGHTLOOP_LEDGER_URL", "NIGHTLOOP_WAREHOUSE_URL", "NIGHTLOOP_PII_KEY"):
         monkeypatch.delenv(name, raising=False)
-    return Loop(tmp_path / "home", USE_CASE, spark_server.remote).migrate()
+    return Loop(tmp_path / "home", USE_CASE, server.remote).migrate()
 
 
 @pytest.fixture

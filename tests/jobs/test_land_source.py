@@ -12,10 +12,10 @@ import yaml
 from deltalake import DeltaTable
 from sqlalchemy import create_engine, text
 
-from nightloop.engine.server import ConnectServer
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult
 from nightloop.stores.landing import s3
 from nightloop.stores.ledger import ledger
+from tests.killable import KillableServer
 
 pytestmark = pytest.mark.slow
 T = [datetime(2025, 1, day, 2, tzinfo=UTC) for day in range(1, 8)]
@@ -78,11 +78,11 @@ class Feed:
 
 
 @pytest.fixture
-def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark_server: ConnectServer) -> Feed:
+def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: KillableServer) -> Feed:
     values = {
         "NIGHTLOOP_HOME": tmp_path,
         "NIGHTLOOP_FOLDERS": tmp_path / "folders",
-        "SPARK_REMOTE": spark_server.remote,
+        "SPARK_REMOTE": server.remote,
     }
     for name, value in values.items():
         monkeypatch.setenv(name, str(value))

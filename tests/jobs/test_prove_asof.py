@@ -10,7 +10,6 @@ from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
 from nightloop.commands.cli import app
-from nightloop.engine.server import ConnectServer
 from nightloop.engine.session import open_session
 from nightloop.folders.loading import load_use_case
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult, format_night
@@ -18,6 +17,7 @@ from nightloop.settings import CHECKOUT
 from nightloop.simulate import FaultParams, simulate
 from nightloop.stores.ledger.ledger import Ledger
 from nightloop.stores.ledger.rows import CheckRow
+from tests.killable import KillableServer
 from tests.loop import Loop, copy_home
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -28,13 +28,13 @@ OLD = NIGHTS[1]
 
 
 @pytest.fixture(scope="module")
-def built(spark_server: ConnectServer, tmp_path_factory: pytest.TempPathFactory) -> Loop:
+def built(server: KillableServer, tmp_path_factory: pytest.TempPathFactory) -> Loop:
     """Three nights of trips with corrections and late files, their features built in one replay."""
     home = tmp_path_factory.mktemp("proof")
     use_case = load_use_case(SCOPE, (CHECKOUT / "include",))
-    with open_session(spark_server.remote, str(uuid.uuid4())) as spark:
+    with open_session(server.remote, str(uuid.uuid4())) as spark:
         simulate(use_case, spark, home / "landing", NIGHTS, 200, faults=FaultParams())
-    loop = Loop(home, SCOPE, spark_server.remote).migrate()
+    loop = Loop(home, SCOPE, server.remote).migrate()
     loop.ingest(NIGHTS[-1], NIGHTS[0])
     loop.run("build_features", SCOPE, "use_case", NIGHTS[-1], NIGHTS[0])
     return loop

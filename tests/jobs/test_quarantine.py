@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nightloop.engine.server import ConnectServer
 from nightloop.run import EXIT_INPUT, format_night
 from tests.jobs.orders import HOUR, NOT_NEGATIVE, Orders, between, csv, night
+from tests.killable import KillableServer
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,8 +19,8 @@ SCRIPT = "<script>alert(1)</script>"
 IN_SET = {"expect": "expect_column_values_to_be_in_set", "severity": "warn"}
 
 
-def test_every_bad_row_of_many_is_found(spark_server: ConnectServer, tmp_path: Path) -> None:
-    orders = Orders.create(tmp_path, spark_server.remote, budget={"ratio": BAD / ALL, "rows": BAD})
+def test_every_bad_row_of_many_is_found(server: KillableServer, tmp_path: Path) -> None:
+    orders = Orders.create(tmp_path, server.remote, budget={"ratio": BAD / ALL, "rows": BAD})
     orders.land("many.csv", csv(*(f"k{n},{'-1' if n <= BAD else '1'}," for n in range(1, ALL + 1))), night(0) - HOUR)
     orders.night(0)
     assert orders.counts(0) == {
@@ -48,8 +48,8 @@ def test_every_bad_row_of_many_is_found(spark_server: ConnectServer, tmp_path: P
     assert [row["id"] for row in orders.rows("clean", 1)] == ["b"]
 
 
-def test_unparseable_line_keeps_its_place_and_not_its_content(spark_server: ConnectServer, tmp_path: Path) -> None:
-    orders = Orders.create(tmp_path, spark_server.remote)
+def test_unparseable_line_keeps_its_place_and_not_its_content(server: KillableServer, tmp_path: Path) -> None:
+    orders = Orders.create(tmp_path, server.remote)
     content = csv('a,1,"two\nlines"', "my secret is 1234", "", "b,-1,x")
     orders.land("a.csv", content, night(0) - HOUR)
     orders.night(0)
@@ -67,7 +67,7 @@ def test_unparseable_line_keeps_its_place_and_not_its_content(spark_server: Conn
     assert "my secret" not in str(orders.tables())
 
 
-def test_page_shows_what_the_suite_found_and_can_run_nothing(spark_server: ConnectServer, tmp_path: Path) -> None:
+def test_page_shows_what_the_suite_found_and_can_run_nothing(server: KillableServer, tmp_path: Path) -> None:
     suite = [
         between("amount", min_value=0),
         IN_SET | {"kwargs": {"column": "note", "value_set": ["<b>fine</b>"]}},
@@ -78,7 +78,7 @@ def test_page_shows_what_the_suite_found_and_can_run_nothing(spark_server: Conne
     columns = {name: {"type": "string"} for name in ("id", "amount", "note", "email")} | {"amount": {"type": "double"}}
     pii = {"email": {"treatment": "hash"}}
     sql = "SELECT id, amount, note, email FROM raw"
-    orders = Orders.create(tmp_path, spark_server.remote, suite, clean_sql=sql, columns=columns, pii=pii)
+    orders = Orders.create(tmp_path, server.remote, suite, clean_sql=sql, columns=columns, pii=pii)
     rows = ("id,amount,note,email", f"record-7,1,{SCRIPT},ann@example.org", "record-8,-1,x,bob@example.org", "")
     orders.land("a.csv", "\n".join(rows), night(0) - HOUR)
     result = orders.night(0)

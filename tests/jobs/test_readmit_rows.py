@@ -2,9 +2,9 @@
 
 import pytest
 
-from nightloop.engine.server import ConnectServer
 from nightloop.run import EXIT_INPUT, format_night
 from tests.jobs.orders import HOUR, MENDED, NAME, NOT_NEGATIVE, Orders, csv, night
+from tests.killable import KillableServer
 
 pytestmark = [
     pytest.mark.slow,
@@ -14,13 +14,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def orders(spark_server: ConnectServer, tmp_path_factory: pytest.TempPathFactory) -> Orders:
+def orders(server: KillableServer, tmp_path_factory: pytest.TempPathFactory) -> Orders:
     """Two closed nights that set rows aside by a wrong rule; the first night holds the story's cases.
 
     `stays` still breaks a rule when `NOT_NEGATIVE` is mended; `moved` has got a newer version since; `again` got a
     version before; `broken` cannot be parsed.
     """
-    told = Orders.create(tmp_path_factory.mktemp("orders"), spark_server.remote)
+    told = Orders.create(tmp_path_factory.mktemp("orders"), server.remote)
     told.land("0.csv", csv("plain,1,a", "again,1,first"), night(0) - HOUR)
     told.night(0)
     rows = ("back,-1,a", "moved,-2,old", "again,-3,second", "stays,-99,b", "broken", "same,-4,x", "same,-4,x")

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from nightloop.engine.server import ConnectServer
 from nightloop.run import EXIT_INPUT
 from tests.jobs.histories import History, Limits, Row, draw_history
 from tests.jobs.orders import NOT_NEGATIVE, Orders, between
+from tests.killable import KillableServer
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,9 +35,9 @@ def land(orders: Orders, histories: Iterable[History], number: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(spark_server: ConnectServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Orders, list[History]]:
+def told(server: KillableServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Orders, list[History]]:
     """The histories after four nights and two fixes: once by the jobs, once by the oracle."""
-    orders = Orders.create(tmp_path_factory.mktemp("histories"), spark_server.remote)
+    orders = Orders.create(tmp_path_factory.mktemp("histories"), server.remote)
     histories = [draw_history(seed, NIGHTS) for seed in range(HISTORIES)]
     loaded: dict[str, set[str]] = {history.name: set() for history in histories}
     for number, limits in enumerate(LIMITS):
