@@ -132,6 +132,7 @@ def _measure_large(spark: "SparkSession", server: Path, world: Path) -> dict[str
     command = [sys.executable, "-m", "benchmarks.asof_pandas", str(world), str(world / "pandas"), str(LIMIT_MB)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     reason = (ended.stderr.strip().splitlines() or [""])[-1]
+    # a smaller world may fit below the limit
     if ROWS >= 1_000_000:
         assert ended.returncode != 0, "pandas finished below the limit"
         assert _OUT_OF_MEMORY.search(reason), reason

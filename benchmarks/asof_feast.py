@@ -26,7 +26,7 @@ def open_store(folder: Path, sources: list[str]) -> FeatureStore:
         FeatureView(
             name=name,
             entities=[entity],
-            ttl=timedelta(0),
+            ttl=timedelta(0),  # to Feast this is for ever
             schema=[Field(name="value", dtype=Float64)],
             source=FileSource(name=name, path=str(folder / f"{name}.parquet"), timestamp_field="known_at"),
         )

@@ -25,6 +25,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running_server(Path(folder), memory_mb=1536) as server:
 
         def write_table(remote: str) -> None:
+            # SPARK_REMOTE would send the cold side to a server too
             environment = {name: value for name, value in os.environ.items() if name != "SPARK_REMOTE"}
             arguments = [remote, str(uuid.uuid4()), f"{folder}/{'warm' if remote else 'cold'}"]
             subprocess.run([sys.executable, "-c", WORK, *arguments], env=environment, check=True, capture_output=True)

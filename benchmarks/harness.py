@@ -85,6 +85,7 @@ def time_once(side: Callable[[], object]) -> float:
 def read_peak_mb(folder: Path) -> int:
     """Return the peak resident memory, in MB, of the child process that works in this folder."""
     (found,) = [process for process in psutil.Process().children() if Path(process.cwd()) == folder]
+    # the high-water mark that the kernel keeps: samples would miss a short peak
     lines = Path(f"/proc/{found.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 

@@ -57,6 +57,7 @@ def score(problem: Problem, family: str) -> tuple[Floats, float]:
     """Fit one family with its defaults; return its scores of the judged rows and the seconds of the fit."""
     recipe = Recipe(family=family, params=dict(problem.params))
     planned = PlannedCandidate(family, recipe, problem.numeric, problem.categorical, "benchmark")
+    # the windows are required but take no part: both sets of rows are cut already
     params = TrainingParams(window_days=1, judging_days=1, candidates=(recipe,), ranks=RANKS)
     cut: datetime = problem.training.column("decision_time")[-1].as_py()
     rows = prepare_rows(problem.training, cut, _CHOOSE_RATIO)

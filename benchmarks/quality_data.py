@@ -46,6 +46,7 @@ def read_lending_club() -> Problem:
     )
     known = outcomes[["loan_id", "outcome_d", "status"]].drop_duplicates("loan_id")
     loans = applications.merge(known, on="loan_id", how="left", validate="one_to_one")
+    # an outcome dated by its month is known at that month's end
     ended = pd.to_datetime(loans["outcome_d"]) + pd.offsets.MonthEnd(0)
     decided = pd.to_datetime(loans["month"]) + pd.offsets.MonthBegin(1)
     is_late = (loans["status"] == "Charged Off") & (ended <= decided + pd.DateOffset(months=12))
@@ -111,6 +112,7 @@ def read_adult() -> Problem:
         rows = pd.read_csv(path, names=list(_ADULT_COLUMNS), skipinitialspace=True, na_values="?")
         label = rows["income"].str.startswith(">50K").astype(float)
         when = pd.Timestamp("1994-01-01")
+        # ids of one width, so that sorting by them keeps the order of the file
         rows = rows.assign(row_id=[f"a{number:06d}" for number in range(len(rows))], label=label, decision_time=when)
         tables.append(_table(rows, numeric, categorical))
     return Problem("adult", "binary", "roc_auc", numeric, categorical, *tables)
@@ -121,6 +123,7 @@ def _read_month(path: Path) -> pd.DataFrame:
 
 
 def _table(rows: pd.DataFrame, numeric: tuple[str, ...], categorical: tuple[str, ...]) -> pa.Table:
+    # oldest first, as `prepare_rows` cuts by place
     ordered = rows.sort_values(["decision_time", "row_id"], ignore_index=True)
     decided = ordered["decision_time"].dt.tz_localize("UTC")
     columns = {

@@ -93,6 +93,7 @@ def run_side(side: str) -> float:
             if any(process.wait() for process in started):
                 raise RuntimeError(f"a rank of {side} failed")
         seconds: list[float] = [json.loads(path.read_text()) for path in Path(folder).glob("rank-*.json")]
+    # a step has ended when its slowest rank has
     return BATCH * STEPS / max(seconds)
 
 

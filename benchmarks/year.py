@@ -71,6 +71,7 @@ def _bootstrap(loop: Loop, server: ConnectServer) -> dict[str, object]:
         "rows": cleaned,
         "spark_peak_mb": read_peak_mb(server.folder),
         "jobs_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        # of children that have ended: the ranks, and not the server, which still runs
         "ranks_peak_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
     }
 
@@ -82,6 +83,7 @@ def _walk(loop: Loop) -> dict[int, float]:
     for mark in MARKS:
         loop.night(NIGHTS[mark - 2], NIGHTS[done], reports=False)
         if not done:
+            # from here on nights have a champion, and score
             loop.retrain(NIGHTS[mark - 2])
         timed = NIGHTS[mark - 1 : mark - 1 + TIMED]
         curve[mark] = round(statistics.median(time_once(partial(loop.night, night)) for night in timed), 2)

@@ -29,6 +29,7 @@ def load_scorer(model: bytes) -> Callable[[pa.Table], NDArray[np.float64]]:
     session = open_model(model)
 
     def score(table: pa.Table) -> NDArray[np.float64]:
+        # at least one slice, so that without rows the answer still has the model's shape
         starts = range(0, max(1, table.num_rows), _SLICE_ROWS)
         return np.concatenate([np.asarray(_run(session, table.slice(at, _SLICE_ROWS)), np.float64) for at in starts])
 
@@ -45,6 +46,8 @@ def _run(session: Any, table: pa.Table) -> NDArray[np.float32]:
 def _column(table: pa.Table, name: str, *, is_text: bool) -> NDArray[Any]:
     column = table.column(name)
     if is_text:
+        # to the encoder a missing text is an empty one
         return np.asarray(column.cast(pa.string()).fill_null("").to_numpy(), object).reshape(-1, 1)
+    # as in training: what float32 cannot hold becomes infinite, which the encoder takes as missing
     with np.errstate(over="ignore"):
         return np.asarray(column.cast(pa.float64()).to_numpy(), np.float32).reshape(-1, 1)

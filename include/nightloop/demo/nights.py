@@ -65,5 +65,6 @@ class Scheduler:
 
     def _woken_runs(self, dag_id: str) -> list[str]:
         """Return the ids of the runs that an asset event started, the oldest first."""
+        # not by logical date: a run that an asset woke has none
         runs = sorted(self.api.runs(dag_id), key=lambda run: str(run["run_after"]))
         return [run["dag_run_id"] for run in runs if run["run_type"] == "asset_triggered"]

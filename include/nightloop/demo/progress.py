@@ -75,6 +75,7 @@ class Progress:
         for step in self.steps:
             mark = "[red]✗" if step.is_failed else "[green]✓" if step.seconds is not None else "[yellow]…"
             note = shorten(step.note, _NOTE_CHARACTERS, placeholder=" …")
+            # as `Text`: rich takes brackets in a plain string for markup
             table.add_row(mark, Text(step.title), f"{step.elapsed:.0f}", Text(note))
         return table
 

@@ -81,6 +81,7 @@ def _tell_chapters(settings: Settings, stack: Stack, progress: Progress, documen
         stack.start()
         stack.wait_ready(on_ready=lambda name, seconds: setattr(step, "note", f"{name} after {seconds:.0f} s"))
         step.note = f"web UI at {stack.airflow_url}, user {stack.user}"
+    # this process opens Spark sessions and the ledger too, and the server asks it for the stack's token
     os.environ.update(stack.job_environment)
     with closing(AirflowApi(stack.airflow_url, stack.user, stack.password)) as api:
         open_chapter = partial(_open_chapter, settings, stack, api, progress)
@@ -165,6 +166,7 @@ def _start_over(home: Path) -> None:
                 str(home), "an empty folder or an earlier demo's", "other files", "set NIGHTLOOP_HOME to a fresh folder"
             )
         )
+    # services of a demo that was killed would go on writing into the folder
     stop_stack(home)
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)

@@ -33,6 +33,7 @@ class Chapter:
         return self.scheduler.use_case.name
 
     def nights_after(self, night: datetime, count: int) -> list[datetime]:
+        # far enough for a schedule by months
         far = night + timedelta(days=62 * count)
         return ticks(self.scheduler.use_case.schedule, night + timedelta(seconds=1), far)[:count]
 
@@ -78,6 +79,7 @@ def tell_taxi(chapter: Chapter) -> dict[str, Any]:
     first, last = TAXI_HISTORY
     following = chapter.nights_after(last, 4 + _MOST_NIGHTS_TO_VERDICT)
     quiet, changed = following[:2], following[2:]
+    # concept drift shows in outcomes alone, which come a night later: this night still looks quiet
     drift_from = quiet[-1]
     chapter.send([*chapter.nights_of(TAXI_HISTORY), *following], drift_from)
     chapter.bootstrap(TAXI_HISTORY)

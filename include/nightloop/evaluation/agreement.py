@@ -48,6 +48,7 @@ def rank_correlation(first: Floats, second: Floats) -> float:
     norms = [float(np.sqrt((deviation**2).sum())) for deviation in deviations]
     if min(norms) == 0:
         return 1.0 if max(norms) == 0 else 0.0
+    # rounded, so that equal ranks give 1 and not a float beside it
     return float(np.round((deviations[0] * deviations[1]).sum() / (norms[0] * norms[1]), 12))
 
 

@@ -15,7 +15,7 @@ from nightloop.evaluation.params import PromotionParams
 
 Keys = NDArray[np.generic]
 
-_CELLS_PER_CHUNK = 4_000_000
+_CELLS_PER_CHUNK = 4_000_000  # 32 MB of weights at a time
 _POWER = 0.8
 
 
@@ -71,6 +71,7 @@ def estimate_gain(
     value = float(difference(np.ones((1, len(labels))))[0])
     resampled = draw_weights(rows.cohorts, rows.entities, params.resamples, seed)
     drawn = np.concatenate([difference(weights) for weights in resampled])
+    # a resample of one class alone has no ranking
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size <= 1:
         return GainEstimate(value, float("-inf"), float("inf"), float("inf"))

@@ -36,6 +36,7 @@ def measure_cohorts(outcomes: pa.Table, task: str, threshold: float) -> list[Coh
     scores = known.column("score").to_numpy().astype(np.float64)
     metrics: Sequence[Metric] = METRICS_OF_TASK[task]
     if task == "multiclass":
+        # a hit is a score of 1 for a label that is always 1: accuracy then counts the hits
         scores, metrics, threshold = (
             (known.column("decision").to_numpy() == labels).astype(np.float64),
             ("accuracy",),

@@ -24,6 +24,7 @@ def disturb(
         finite = values[np.isfinite(values)]
         spread = float(finite.std()) if finite.size else 0.0
         moved = values + random.normal(0.0, _NOISE_SHARE, len(values)) * spread
+        # NaN is a null again: noise on a missing number is none
         noisy = _replace(noisy, name, pa.array(moved, from_pandas=True))
     for name in categorical:
         places = np.arange(rows.num_rows)

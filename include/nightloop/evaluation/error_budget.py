@@ -27,4 +27,5 @@ def spend_error(params: PromotionParams, earlier: int) -> float:
     [0.025, 0.0125, 0.0063, 0.0031]
     """
     share = (1.0 - params.confidence) / params.gates_per_year
+    # halved from the last planned gate on: halves, quarters and so on of its share never add up to more than that share
     return float(share * 0.5 ** max(0, earlier + 2 - params.gates_per_year))

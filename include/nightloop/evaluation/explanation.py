@@ -112,6 +112,7 @@ def compute_shap_values(model: bytes, rows: pa.Table, background: pa.Table, colu
 
     masker = shap.maskers.Independent(places[rows.num_rows :], max_samples=background.num_rows)
     explainer = shap.PermutationExplainer(score_mixed, masker, seed=0)
+    # the least that SHAP takes: one permutation, there and back
     found = explainer(places[: rows.num_rows], max_evals=2 * len(columns) + 1, silent=True)
     return ShapValues(rows, tuple(columns), np.asarray(found.values), float(np.mean(found.base_values)))
 

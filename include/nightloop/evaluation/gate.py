@@ -109,6 +109,7 @@ class _Gate:
         change = self._change(winner, champion)
         if not change.is_refused:
             return self._conclude(change, evidence)
+        # what refused the change is told as a warning: it must not refuse the refresh
         told = tuple(
             replace(line, name=f"{winner.name}: {line.name}", outcome="warn" if line.is_failed else line.outcome)
             for line in change.checks
@@ -118,6 +119,7 @@ class _Gate:
 
     def _rank(self, one: Contender) -> tuple[float, bool]:
         value = gain(self.params.metric, one.chosen, 0.0)
+        # as NaN compares with nothing, the order of the contenders would decide
         return (value if np.isfinite(value) else -np.inf, one.is_champion)
 
     def _check_evidence(self) -> Iterator[Check]:

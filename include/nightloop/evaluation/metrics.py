@@ -104,6 +104,7 @@ def _average_precision(labels: Floats, scores: Floats, weights: Floats) -> Float
 
 def _log_loss(labels: Floats, scores: Floats, threshold: float) -> Floats:  # noqa: ARG001
     if scores.ndim > 1:
+        # an artifact's float32 probabilities do not add up to 1 exactly
         told = scores[np.arange(len(labels)), labels.astype(int)] / scores.sum(axis=1)
     else:
         told = np.where(labels > _HALF, scores, 1.0 - scores)

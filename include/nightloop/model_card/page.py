@@ -22,6 +22,7 @@ def render_card(card: Card) -> str:
 def _template() -> "Template":
     from jinja2 import Environment, StrictUndefined
 
+    # strict: a name misspelt in the template fails instead of showing nothing
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["figure"] = _figure
     return environment.from_string(Path(__file__).with_name("card.html").read_text())

@@ -40,6 +40,7 @@ def draw_dependence(columns: Mapping[str, Sequence[DependencePoint]]) -> dict[st
 def _plot_effects(points: Sequence[DependencePoint], axes: "Axes") -> None:
     places: Sequence[float | str] = [_shorten(point.at) for point in points]
     means = np.array([point.mean for point in points])
+    # `errorbar` refuses a negative length, which a mean outside its own band would give
     band = np.abs(np.array([[point.low, point.high] for point in points]).T - means)
     is_text = any(isinstance(place, str) for place in places)
     axes.axhline(0.0, color=_REFERENCE, linewidth=1)
@@ -79,7 +80,9 @@ def _draw(*plots: Callable[["Axes"], None]) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    # without a salt matplotlib draws the ids of an SVG anew in each process
     with mpl.rc_context({"svg.hashsalt": "nightloop", "svg.fonttype": "none", "font.size": 9}):
+        # not by pyplot, which keeps every figure until it is closed
         figure = Figure(figsize=(_SIZE_INCHES, _SIZE_INCHES), layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
@@ -88,4 +91,5 @@ def _draw(*plots: Callable[["Axes"], None]) -> str:
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     text = written.getvalue()
+    # an XML declaration has no place in the middle of a page
     return text[text.index("<svg") :]

@@ -26,6 +26,7 @@ class Draw:
         from pyspark.sql import functions as F
 
         salt = F.lit(self.seed * 4_294_967_296 + zlib.crc32(name.encode())).cast("bigint")
+        # all as BIGINT: an INT of the same value has another xxhash64
         return F.xxhash64(salt, *(F.col(key).cast("bigint") for key in self.keys))
 
     def uniform(self, name: str) -> "Column":
@@ -38,6 +39,7 @@ class Draw:
         """Draw from the standard normal distribution (Box and Muller)."""
         from pyspark.sql import functions as F
 
+        # 1 - u, since u may be 0, which has no logarithm
         radius = F.sqrt(F.lit(-2.0) * F.log(F.lit(1.0) - self.uniform(f"{name}/radius")))
         return radius * F.cos(F.lit(2 * math.pi) * self.uniform(f"{name}/angle"))
 

@@ -26,6 +26,7 @@ def write_applications(frame: "DataFrame", draw: Draw) -> "DataFrame":
     from pyspark.sql import functions as F
 
     digits = F.lpad(F.pmod(draw.hash("phone"), F.lit(10_000_000)).cast("string"), 7, "0")
+    # up to midnight, two hours before the night
     applied = F.col("before_seconds") + (F.col("as_of_seconds") - F.col("before_seconds") - 7200) * draw.uniform(
         "applied"
     )
@@ -133,6 +134,7 @@ def plan_records(plan: Plan, night: datetime) -> Iterator[PlannedFile]:
     unknown, unknown_before = (int(layout.rows * _WITHOUT_RECORD) for layout in (own, before))
     later = [
         before.later("correction", before.rows),
+        # the last rows are those whom the bureau does not know: what it withdraws lies before them
         Portion("tombstone", before.cohort, before.first_withdrawn - unknown_before, before.rows - unknown_before),
     ]
     yield plan.main_file(night, [*own.own(own.rows - unknown), *later])

@@ -69,6 +69,7 @@ class Layout:
         for name, share in shares.items():
             found[name] = (start, start + int(self.rows * share))
             start = found[name][1]
+        # at the end: a feed that tells nothing of the withdrawn stops before them
         found["tombstone"] = (self.rows - int(self.rows * self.faults.tombstone), self.rows)
         return found
 

@@ -20,7 +20,7 @@ _DRY_DAYS = 0.7
 _MORNING_SHARE = 0.3
 _EVENING_SHARE = 0.4
 _FORECAST_HOURS = 48
-_MAX_MINUTES = 110.0
+_MAX_MINUTES = 110.0  # a ride of 23:24 then ends before the next night's file arrives at 01:50
 _TIME = "yyyy-MM-dd HH:mm:ss"
 
 
@@ -136,6 +136,7 @@ def _ride(frame: "DataFrame", draw: Draw) -> "DataFrame":
     )
     is_moved = draw.is_hit("zone/is_moved", F.col("covariate") * 0.6)
     placed = (
+        # a night is at 02:00, and an hour counts from midnight
         frame.withColumn("pickup", F.floor(F.col("as_of_seconds") + 3600 * (hour - 2)))
         .withColumn("hour", F.floor(F.col("pickup") / 3600))
         .withColumn("zone", F.when(is_moved, moved_zone).otherwise(usual_zone))
@@ -154,6 +155,7 @@ def _minutes(draw: Draw) -> "Column":
     clock = (F.col("pickup") % 86_400) / 3600
     rush = F.exp(-F.pow((clock - 8.5) / 1.5, 2)) + F.exp(-F.pow((clock - 18) / 2.5, 2))
     in_manhattan = F.when(F.col("zone") <= _LAST_OF_MANHATTAN, 0.75).otherwise(1.0)
+    # by zone alone: a zone has its own pace in every night, which a model can learn
     zone_speed = 0.85 + 0.3 * draw.by("zone").uniform("speed")
     in_rain = 1 - 0.2 * F.least(F.col("rain") / 5, F.lit(1.0))
     miles_per_hour = 22 * (1 - 0.4 * F.least(rush, F.lit(1.0))) * in_manhattan * zone_speed * in_rain
@@ -178,6 +180,7 @@ def _weather(frame: "DataFrame", draw: Draw) -> "DataFrame":
 def _x(zone: str) -> "Column":
     from pyspark.sql import functions as F
 
+    # neither 7 nor the 13 below has a factor in common with 40: no two zones share an x or a y
     return (F.col(zone) * 7 % _ZONES) / 4
 
 

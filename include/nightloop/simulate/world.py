@@ -94,6 +94,7 @@ def simulate(
         tuple(drifts),
         FaultParams() if faults is None else faults,
     )
+    # `date_format` writes in the session's zone
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     reports: list[SourceNight] = []
     for feed in world.feeds:
@@ -123,15 +124,18 @@ def _write_feed(
     spark: "SparkSession", feed: Feed, plan: Plan, files: Sequence[PlannedFile], landing: Path, draw: Draw
 ) -> dict[str, int]:
     """Write all files of one source with one Spark job; return the rows of each."""
+    # on the same disk, so that a part lands by a rename, and hidden from whoever lists the landing zone meanwhile
     staging = landing / f".simulating-{uuid.uuid4().hex}"
     try:
         lines = _write_lines(_plan_rows(spark, plan, files), feed, draw)
         parts = {(file.stem, number) for file in files for number in range(_count_parts(file))}
         header = ",".join(feed.columns)
         heads = spark.createDataFrame(
+            # the least BIGINT: a header sorts before every line, whose place is a hash
             [(stem, number, -(2**63), header) for stem, number in sorted(parts)],
             "file STRING, part BIGINT, place BIGINT, line STRING",
         )
+        # a part lies whole in one task, which writes it as one file: `_land` finds exactly one
         whole = lines.unionByName(heads).repartition(max(1, min(len(parts), 512)), "file", "part")
         ordered = whole.sortWithinPartitions("file", "part", "place", "line").drop("place")
         ordered.write.partitionBy("file", "part").text(str(staging))
@@ -200,6 +204,7 @@ def _land(staging: Path, folder: Path, file: PlannedFile) -> int:
     for number in range(_count_parts(file)):
         (part,) = (staging / f"file={file.stem}" / f"part={number}").glob("part-*")
         rows += _count_lines(part) - 1
+        # before the move: a landing zone's listing takes a file's date for its arrival
         os.utime(part, (file.arrived_at.timestamp(),) * 2)
         suffix = "" if number == 0 else f"-{number:04d}"
         part.replace(folder / f"{file.stem}{suffix}.csv")

@@ -42,6 +42,7 @@ class Calibration:
         outputs = margins.shape[1]
 
         def cost(point: Floats) -> float:
+            # as a logarithm the slope stays above 0, and the prior holds off a half as strongly as a double
             loss = mean_loss(problem, np.exp(point[0]) * margins + point[1:], choose)
             return loss + _PRIOR_ROWS / choose.rows * float(point @ point) / 2
 
@@ -71,4 +72,5 @@ class Calibration:
 
 
 def _place(key: str) -> int:
+    # by number: as text shift 10 would come before shift 2
     return int(key.removeprefix(_SHIFT)) if key.startswith(_SHIFT) else -1

@@ -101,6 +101,7 @@ def fit_candidate(
     problem = Problem(task, target.classes, recipe.params, params.seed, work, params.ranks, seconds, accelerator)
     encoder = _fit_encoder(rows.whole, planned, problem)
     work.parent.mkdir(parents=True, exist_ok=True)
+    # beside `work` and not in it: `tabular_net` empties that folder where another training lies in it
     with TemporaryDirectory(prefix=f"{work.name}-rows-", dir=work.parent) as folder:
         encoded = Path(folder)
         whole = _weigh(problem, _matrix(encoder, rows.whole, target, encoded / "whole.npy"))
@@ -130,6 +131,7 @@ def _encode_windows(
     """Encode the older part of the window, and its youngest by the same encoder: it must not have seen the latter."""
     encoder = _fit_encoder(rows.fit, planned, problem)
     fit = _matrix(encoder, rows.fit, target, folder / "fit.npy")
+    # the choose window is not evened out: calibrated on it, scores speak of classes as frequent as they are
     return Choosing(_weigh(problem, fit), _matrix(encoder, rows.choose, target, folder / "choose.npy"))
 
 
@@ -158,6 +160,7 @@ def verify_model(model: bytes, table: pa.Table, expected: Floats) -> None:
     found = score_table(model, table)
     scale = np.maximum(max(1.0, float(np.std(expected))), np.abs(expected))
     difference = float(np.max(np.abs(found - expected) / scale, initial=0.0))
+    # negated, so that a NaN does not pass
     if not difference <= PARITY_TOLERANCE:
         raise ArtifactMismatchError(
             f"the ONNX artifact differs from the trained model by {difference:.2e} on {len(expected)} rows, "
@@ -177,6 +180,7 @@ def _labels(table: pa.Table) -> Floats:
 
 def _weights(table: pa.Table) -> Floats:
     weights = np.asarray(table.column(WEIGHT).to_numpy(), np.float64)
+    # of mean 1, so that a penalty means the same with and without a half-life
     return np.asarray(weights / weights.mean())
 
 

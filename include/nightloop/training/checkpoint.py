@@ -54,6 +54,7 @@ def read_progress(path: Path, average: Tensors, optimizer: Any, parameters: Tens
     """Restore the last checkpoint of this training, or begin; then every rank takes what rank 0 has."""
     progress = Progress()
     device = next(iter(parameters.values())).device
+    # rank 0 decides for all: a rank at another epoch than the others would wait for them for ever
     is_resumed = torch.tensor(float(ranks.rank == 0 and path.exists()))
     ranks.broadcast([is_resumed])
     if is_resumed:
@@ -66,6 +67,7 @@ def read_progress(path: Path, average: Tensors, optimizer: Any, parameters: Tens
                 _fill(average[name], arrays[f"average/{name}"])
                 moments = {"exp_avg": arrays[f"first/{name}"], "exp_avg_sq": arrays[f"second/{name}"]}
                 optimizer.state[parameter] = {
+                    # stays on the CPU: `AdamW` reads it at every step, and a GPU would first end what is queued
                     "step": torch.from_numpy(arrays[f"step/{name}"].copy()),
                     **{key: torch.from_numpy(value.copy()).to(device) for key, value in moments.items()},
                 }
@@ -78,6 +80,7 @@ def read_progress(path: Path, average: Tensors, optimizer: Any, parameters: Tens
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays by name, whole or not at all; `numpy.load(path, allow_pickle=False)` reads them."""
+    # with its own .npz: `savez` appends one to a name that has none, and the rename would miss the file
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, **dict(arrays))
     partial.replace(path)

@@ -114,8 +114,10 @@ class ContentHash:
         for name in rows.column_names:
             column, digest = rows.column(name), self._columns.setdefault(name, hashlib.sha256())
             if pa.types.is_floating(column.type):
+                # as little-endian doubles, so that neither a column's width nor the machine changes the digest
                 digest.update(pc.fill_null(column, float("nan")).to_numpy().astype("<f8").tobytes())
             else:
+                # each text is closed by a mark, else "ab", "c" and "a", "bc" would be one; a null is no empty text
                 texts = pc.fill_null(column.cast(pa.string()), "\x00")
                 digest.update("".join(f"{text}\x1f" for text in texts.to_pylist()).encode())
 

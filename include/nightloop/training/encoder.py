@@ -23,7 +23,7 @@ _CLIP = 10.0
 _MOST_ROWS = 500_000
 _SLICE_ROWS = 16_384
 _FLOAT, _DOUBLE = 1, 11  # ONNX's numbers of these types
-_UNBOUNDED = float(np.finfo(np.float32).max)
+_UNBOUNDED = float(np.finfo(np.float32).max)  # clips nothing: what is infinite counts as missing
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ class Encoder:
         is_missing = graph.add("Or", graph.add("IsNaN", raw), graph.add("IsInf", raw))
         numbers = graph.add("Where", is_missing, graph.constant(self.medians), raw)
         if self.logged.any():
+            # in float64 as in `_log_where`, to the same bits
             size, one = (
                 graph.add("Cast", value, to=_DOUBLE) for value in (graph.add("Abs", numbers), graph.constant(1.0))
             )
@@ -141,6 +142,7 @@ def fit_encoder(
     `min_count` counts as unknown. Not `is_scaled`, numbers are imputed only, so that a tree's thresholds meet exact
     values.
     """
+    # a column at a time: the window may be larger than memory
     numbers = (_numbers(take_evenly(table.select([name]), _MOST_ROWS), [name])[:, 0] for name in numeric)
     scales = [_fit_scale(column, is_scaled=is_scaled) for column in numbers]
     return Encoder(
@@ -182,6 +184,7 @@ def _fit_scale(raw: FloatMatrix, *, is_scaled: bool) -> _Scale:
 
 
 def _numbers(table: pa.Table, names: Sequence[str]) -> FloatMatrix:
+    # by way of float64: Arrow refuses to cast an integer that float32 cannot hold exactly
     columns = [pc.cast(_plain(table, name), pa.float64()).to_numpy(zero_copy_only=False) for name in names]
     with np.errstate(over="ignore"):
         return np.array(columns, np.float64).reshape(len(names), table.num_rows).T.astype(np.float32)
@@ -203,6 +206,7 @@ def _codes(table: pa.Table, name: str, vocabulary: tuple[str, ...]) -> NDArray[n
 
 def _vocabulary(table: pa.Table, name: str, min_count: int) -> tuple[str, ...]:
     counts = _texts(table, name).value_counts().to_pylist()
+    # sorted, so that codes follow from the words alone and not from the order of the rows
     return tuple(sorted(entry["values"] for entry in counts if entry["values"] and entry["counts"] >= min_count))
 
 
@@ -225,6 +229,7 @@ def _is_skewed(column: FloatMatrix) -> bool:
 
 def _add_zeros(graph: Graph, column: str) -> str:
     """A category column without any word: every row gets code 0."""
+    # a LabelEncoder cannot be without words; whichever stands there, the answer is 0
     return graph.add(
         "LabelEncoder", column, domain="ai.onnx.ml", keys_strings=["\x00"], values_floats=[0.0], default_float=0.0
     )

@@ -26,7 +26,7 @@ SPACE: Space = {
     "max_features": SearchRange(low=0.2, high=1.0),
 }
 
-_MOST_ITERATIONS, _PATIENCE = 2_000, 20
+_MOST_ITERATIONS, _PATIENCE = 2_000, 20  # 400 ended boosting early on large data
 _ROWS_PER_LEAF_LEAST = 20
 _RARE_ROWS_PER_LEAF = 3
 _RARE_ROWS_PER_SPLIT = 80
@@ -34,7 +34,7 @@ _LEAST_LEAVES, _MOST_LEAVES = 4, 31
 _SLOW_RATE, _FAST_RATE = 0.05, 0.1
 _STRONG_L2, _WEAK_L2 = 20.0, 5.0
 _CELLS_PER_THREAD = 500_000
-_TREES_PER_NODE = 32
+_TREES_PER_NODE = 32  # within a node the runtime adds in float32
 
 
 def choose_gradient_boosting(problem: Problem, choosing: Choosing) -> Chosen:
@@ -73,6 +73,7 @@ def _choose_iterations(problem: Problem, model: Any, choose: Matrix) -> tuple[in
             margins = np.asarray(stage, np.float64).reshape(choose.rows, -1)
             yield margins, row_losses(problem, margins, choose) * choose.weights
 
+    # walked twice and not kept: there may be 2,000 stages, each as long as the choose window
     best = min((losses for _, losses in walk()), key=np.mean)
     stages_behind = ((margins, losses - best) for margins, losses in walk())
     return next(
@@ -97,6 +98,7 @@ def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | Non
         min_samples_leaf=int(problem.number("min_samples_leaf", least)),
         l2_regularization=problem.number("l2", _STRONG_L2 if is_small else _WEAK_L2),
         max_features=problem.number("max_features", 0.3),
+        # never `auto`, the default: above 10,000 rows the fit of the whole window would hold out some
         early_stopping=choose is not None,
         n_iter_no_change=_PATIENCE,
         tol=0.0,
@@ -112,6 +114,7 @@ def _fit(problem: Problem, matrix: Matrix, iterations: int, choose: Matrix | Non
         }
     )
     targets = matrix.targets if is_regression else matrix.targets.astype(int)
+    # on a small matrix more threads wait, spinning, than work
     with threadpool_limits(max(1, min(os.cpu_count() or 1, matrix.features.size // _CELLS_PER_THREAD))):
         return model.fit(matrix.features, targets, sample_weight=matrix.weights, **held_out)
 
@@ -158,6 +161,7 @@ class _Head:
         outputs = np.repeat([output for output, _ in trees], sizes)
         is_leaf = nodes["is_leaf"].astype(bool)
         thresholds = np.where(is_leaf, 0.0, nodes["num_threshold"])
+        # no node says where a missing value goes: the encoder leaves none
         return graph.add(
             "TreeEnsembleRegressor",
             matrix,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+# stated: by default they are the newest of the installed onnx, and an update would change the bytes of equal models
 _OPSETS = (("", 18), ("ai.onnx.ml", 3))
 _IR_VERSION = 9
 _INT8_MOST = 127

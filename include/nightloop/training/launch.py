@@ -38,12 +38,14 @@ def run_ranks(work: Path, ranks: int, seconds: float) -> None:
         TrainingError: with the traceback of the rank that failed first as its last lines.
     """
     hosts = read_hosts(os.environ.get(HOSTS_VARIABLE, ""), ranks)
+    # else a rank that is killed now would be explained by the traceback of an earlier attempt
     for stale in work.glob("rank-*.error"):
         stale.unlink()
     if ranks == 1:
         run_worker(work)
         return
     command = command_of_ranks(ranks, [sys.executable, "-m", "nightloop.training.worker", str(work)], hosts)
+    # ranks on one host share its cores, of which each would take all
     on_one_host = min(ranks, max(hosts.values(), default=ranks))
     code, lines = _run_within(seconds, command, {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // on_one_host))})
     if code is None:
@@ -58,6 +60,7 @@ def _run_within(seconds: float, command: Sequence[str], more: Mapping[str, str])
     own = {_MARK: mark, LAUNCHER: f"{socket.gethostname()}/{os.getpid()}"}
     process = subprocess.Popen(
         command,
+        # Horovod waits for a silent rank for ever by default, and Python holds back what is printed into a pipe
         env={**os.environ, **own, "PYTHONUNBUFFERED": "1", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "120", **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -72,6 +75,7 @@ def _run_within(seconds: float, command: Sequence[str], more: Mapping[str, str])
         expired.set()
         _kill_marked(mark)
 
+    # a timer and not a timeout of `wait`: before that the output is read to its end, which a hung rank never closes
     timer = threading.Timer(seconds, expire)
     timer.start()
     try:
@@ -107,6 +111,7 @@ def read_hosts(text: str, ranks: int) -> dict[str, int]:
 def command_of_ranks(ranks: int, worker: Sequence[str], hosts: Mapping[str, int] | None = None) -> list[str]:
     """Return the command that runs so many copies of a worker as the ranks of one training, here or on some hosts."""
     horovodrun = [sys.executable, "-m", "nightloop.training.distributed", "-np", str(ranks), "--gloo"]
+    # Horovod's cache of its checks is one pickle in the user's home, which trainings at the same time would share
     options = ["--gloo-timeout-seconds", "60", "--start-timeout", "60", "--disable-cache"]
     listed = ",".join(f"{name}:{slots}" for name, slots in (hosts or {}).items())
     where = ["-H", listed] if listed else ["--network-interfaces", "lo"]
@@ -139,6 +144,7 @@ def _kill_marked(mark: str) -> None:
     """Kill every process that carries this launch's mark in its environment, and their descendants' too."""
     import psutil
 
+    # by mark and not by process group: horovodrun starts every rank in a session of its own
     for process in psutil.process_iter():
         try:
             if process.environ().get(_MARK) == mark and process.pid != os.getpid():

@@ -50,6 +50,7 @@ class TabularNet(nn.Module):
     def forward(self, matrix: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
         """Return every member's margins; `masks` [B, width] are the dropout after each layer, scaled, for all alike."""
         entry, *rest = self.layers
+        # scales the weights and not the inputs, which would be copied for every row and member
         own_weights = (self.scalings[:, None, :] * entry.get_parameter("weight")).flatten(0, 1)
         embedded = self._embed(matrix)
         hidden = nn.functional.linear(embedded, own_weights).view(len(matrix), self.shape.members, self.shape.width)

@@ -128,6 +128,7 @@ class _Stage:
         self.is_choosing = name == "choose"
         self.arrays = Arrays(work, "fit" if self.is_choosing else "whole", device)
         self.judge = Arrays(work, "choose", device) if self.is_choosing else self.arrays
+        # by each stage: a frozen recipe, which skips the first, begins the second with the weights of its twin
         torch.manual_seed(int(spec["seed"]))
         window = "fit" if self.is_choosing else "whole"
         bins = torch.from_numpy(np.load(work / f"{window}_bins.npy", allow_pickle=False))
@@ -140,6 +141,7 @@ class _Stage:
 
     def run(self) -> Progress:
         """Train to the end, from the last checkpoint where there is one, and leave the chosen weights in `net`."""
+        # before the checkpoint is read: Horovod makes a new optimizer, which would not take over this one's state
         optimizer = self.ranks.prepare(self.optimizer, self.net)
         progress = read_progress(self.checkpoint, self.average, optimizer, self.parameters, self.ranks)
         steps = -(-self.arrays.rows // self.batch)
@@ -153,6 +155,7 @@ class _Stage:
             if self.ranks.rank == 0:
                 write_progress(self.checkpoint, progress, self.average, optimizer, self.parameters)
                 log.info("%s epoch %d: loss %.5f, judged %.5f", self.name, progress.epoch, loss, judged)
+                # printed too: a rank has no handler of logs, and its launcher follows what it prints
                 print(f"{self.name} epoch {progress.epoch}: loss {loss:.5f}, judged {judged:.5f}", flush=True)  # noqa: T201
         self._load(progress.best if self.is_choosing else self.average)
         return progress
@@ -176,6 +179,7 @@ class _Stage:
             losses = _member_losses(self.spec["task"], margins, batch.targets, float(self.spec["focal_gamma"]))
             loss = (losses * batch.weights).sum()
             optimizer.zero_grad()
+            # Horovod averages over the ranks: times their number that is the loss per weight of the global batch
             (loss * (self.ranks.size / batch.total)).backward()  # type: ignore[no-untyped-call]
             summed += loss.detach().cpu().double()
             weighed += batch.total
@@ -183,12 +187,14 @@ class _Stage:
             optimizer.step()
             self._average(epoch * steps + step, decay)
         mean = float(self.ranks.total(summed)) / weighed
+        # the same figure on every rank, so that all of them stop
         if not np.isfinite(mean):
             raise FloatingPointError(f"the loss of epoch {epoch + 1} is {mean}: lower `learning_rate` of the recipe")
         return mean
 
     def _read_ahead(self, epoch: int) -> Iterator[_Batch]:
         """Yield this rank's batches; a thread reads the next ones meanwhile."""
+        # of seed and epoch alone: a training that resumes at an epoch draws what an undisturbed one drew
         generator = torch.Generator().manual_seed(int(self.spec["seed"]) * 1_000_003 + epoch)
         places = draw_batches(self.arrays.rows, self.batch, np.random.default_rng((int(self.spec["seed"]), epoch)))
         with ThreadPoolExecutor(max_workers=1) as reader:
@@ -212,6 +218,7 @@ class _Stage:
         return list(own)
 
     def _average(self, step: int, decay: float) -> None:
+        # a short average at first, so that the weights it began with do not linger in it
         weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), weight)

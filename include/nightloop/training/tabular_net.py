@@ -71,6 +71,7 @@ def fit_tabular_net(problem: Problem, whole: Matrix, choosing: Choosing | Choice
 
 def _train(problem: Problem, windows: Mapping[str, Matrix], epochs: int | None) -> dict[str, Any]:
     """Run the ranks over these windows and return what they tell; without epochs the choose window sets them."""
+    # one batch size for all windows: the epochs that one stage chooses are run by the next
     spec = _specification(problem, max(matrix.rows for matrix in windows.values()))
     spec["epochs"] = epochs
     spec["shapes"] = {name: _shape(problem, matrix.layout).to_dict() for name, matrix in windows.items()}
@@ -120,6 +121,7 @@ def _lay_out(work: Path, spec: dict[str, Any], windows: Mapping[str, Matrix]) ->
     work.mkdir(parents=True, exist_ok=True)
     for name, matrix in windows.items():
         write_rows(work, name, matrix)
+        # rows are in order of time: bins of the first ones alone might not suit the last
         seen = slice(None, None, max(1, matrix.rows // _BIN_ROWS))
         numbers, is_regression = matrix.features[seen, : matrix.layout.numbers], spec["task"] == "regression"
         bins = find_bins(numbers, matrix.targets[seen], spec["bins"], is_regression=is_regression)

@@ -38,6 +38,7 @@ class Target:
                     Fault("label", "values above -1 for `target: log1p`", f"{labels.min()}", "drop the parameter")
                 )
             shaped = np.log1p(labels) if is_logged else labels
+            # labels may all be equal, and a scale of 0 would divide by it
             return cls(task, 1, is_logged, float(shaped.mean()), float(shaped.std()) or 1.0)
         found = np.unique(labels)
         classes = 2 if task == "binary" else int(found.max()) + 1
@@ -55,6 +56,7 @@ class Target:
     def score(self, margins: Floats) -> Floats:
         """Turn margins [N, outputs] into scores: [N], or probabilities [N, classes] for a multiclass task."""
         if self.task == "binary":
+            # the logistic function, without an exponential that overflows
             return 0.5 * (1.0 + np.tanh(0.5 * margins[:, 0]))
         if self.task == "multiclass":
             powers = np.exp(margins - margins.max(axis=1, keepdims=True))
@@ -73,4 +75,4 @@ class Target:
         values = graph.add("Add", scaled, graph.constant(self.mean))
         if not self.is_logged:
             return values
-        return graph.add("Sub", graph.add("Exp", values), graph.constant(1.0))
+        return graph.add("Sub", graph.add("Exp", values), graph.constant(1.0))  # ONNX has no expm1

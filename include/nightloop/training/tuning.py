@@ -101,10 +101,12 @@ def _run(study: "Study", trial: "Trial", problem: Problem, family: Family, stage
     try:
         for place, stage in enumerate(early):
             trial.report(_loss(problem, family, stage), place)
+            # the recipe as written is never cut short: what the search found is told against its loss
             if trial.params and trial.should_prune():
                 study.tell(trial, state=TrialState.PRUNED)
                 return ""
         study.tell(trial, _loss(problem, family, whole))
+    # a loss that diverges is the former in this process, and the latter on ranks of their own
     except (ArithmeticError, TrainingError) as error:
         trial.set_user_attr(_FAILED, str(error)[-500:])
         study.tell(trial, state=TrialState.FAIL)

@@ -44,11 +44,13 @@ def main() -> None:
         text = traceback.format_exc()
         if not is_echo(error):
             path = rank_error_path(work, os.environ.get("HOROVOD_RANK", "0"))
+            # renamed when whole: this rank may be killed while it writes
             partial = path.with_suffix(".partial")
             partial.write_text(text)
             partial.rename(path)
         sys.stderr.write(text)
         sys.stderr.flush()
+        # not `sys.exit`: Horovod's exit handler waits for a thread that first settles with the other ranks
         os._exit(1)
 
 
@@ -65,6 +67,7 @@ def _die_with_launcher() -> None:
     awaited = psutil.Process(int(launcher))
 
     def watch() -> None:
+        # psutil compares birth times: a pid given out anew is not the launcher; killed, it may stay as a zombie
         while awaited.is_running() and awaited.status() != psutil.STATUS_ZOMBIE:
             time.sleep(1)
         os._exit(1)
