@@ -20,7 +20,7 @@ def count_recent(gates: Iterable[datetime], as_of: datetime) -> int:
 def spend_error(params: PromotionParams, earlier: int) -> float:
     """Return the chance of a wrong promotion that the gate after so many earlier ones of its year may run.
 
-    The gates that were planned for spend the same; each after them spends half of what is left.
+    The gates before the last that was planned for spend the same; that one and each after it half of what is left.
 
     >>> params = PromotionParams(metric="mae", refresh_margin=0.0, confidence=0.95, gates_per_year=2)
     >>> [round(spend_error(params, earlier), 4) for earlier in range(4)]

@@ -50,7 +50,7 @@ def find_weak_spots(features: Mapping[str, Keys], losses: Floats, entities: Keys
     """Return the groups whose mean loss is clearly above that of the other rows, the worst first.
 
     `features` are columns of numbers or of texts; a missing number counts as the median. A group has at least 100 rows
-    and a twentieth of them.
+    in each half, and a twentieth of the half that is searched.
     """
     from sklearn.tree import DecisionTreeRegressor
 

@@ -21,7 +21,7 @@ _LABEL_COLUMNS = ("row_id", "decision_time", "cohort", LABEL)
 class TrainingRows:
     """Labelled rows, oldest first, with their weights, and where the choose window begins.
 
-    `fit` and `choose` are disjoint in time: no cohort is in both.
+    `fit` and `choose` are disjoint in time; only a window of one cohort is cut within it.
     """
 
     whole: pa.Table
