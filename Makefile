@@ -3,10 +3,12 @@
 BIN := .venv/bin
 export NAME ?=
 SUITE ?= quick
-TESTS_quick := -n 2 --dist loadfile -m "not slow and not stack" --ignore=tests/e2e
-TESTS_slow := -n 2 --dist loadfile -m "slow or stack" --ignore=tests/e2e
-TESTS_e2e := -n 2 --dist loadscope -m "not data" tests/e2e --ignore=tests/e2e/test_chaos.py
-TESTS_feeds := -n 2 --dist loadscope -m data tests/e2e
+SHARED := -n 2 --dist loadscope --no-loadscope-reorder
+TESTS_quick := $(SHARED) -m "not slow and not stack" --ignore=tests/e2e
+TESTS_slow := $(SHARED) -m "slow or stack" --ignore=tests/e2e
+TESTS_e2e := $(SHARED) -m "not data" tests/e2e --ignore=tests/e2e/test_chaos.py
+TESTS_all := $(SHARED) $(addprefix --ignore=tests/e2e/test_,chaos.py lending_club.py nyc_taxi.py)
+TESTS_feeds := $(SHARED) -m data tests/e2e
 TESTS_chaos := tests/e2e/test_chaos.py
 
 .PHONY: help setup demo up down test check format bench
@@ -26,7 +28,7 @@ up: setup  ## start the stack on its schedules
 down:  ## stop the stack
 	@$(BIN)/nightloop down
 
-test: setup  ## run the quick tests; SUITE=slow: those of minutes; SUITE=e2e: the whole loop; SUITE=feeds: on ../shared/data; SUITE=chaos: a month of random kills
+test: setup  ## run the quick tests; SUITE=slow: those of minutes; SUITE=e2e: the whole loop; SUITE=all: these three; SUITE=feeds: on ../shared/data; SUITE=chaos: a month of random kills
 	@$(BIN)/python -m pytest $(TESTS_$(SUITE))
 
 check:  ## lint, types, layers; changes nothing

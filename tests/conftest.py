@@ -1,4 +1,4 @@
-"""Fixtures that every part of the suite may ask for."""
+"""Fixtures that every part of the suite may ask for, and the order in which two workers share it."""
 
 import os
 import pwd
@@ -8,10 +8,11 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from xdist.scheduler import LoadScopeScheduling
 
 from nightloop.engine.server import JAVA_OPTIONS_VARIABLE, SMALL_NIGHTS, ConnectServer, running_server
 from nightloop.engine.session import open_session
@@ -20,6 +21,51 @@ from tests.loop import job_environment
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+# Whole on one worker: what needs a stack, for two of them at once may choose the same ports, and the stories of jobs,
+# which share a world and a first training.
+LANES = {
+    "stack": (
+        "e2e/test_demo", "e2e/test_task_killed", "e2e/test_interrupted", "e2e/test_lending_club",
+        "unit/stack/test_stack",
+    ),
+    "stories": (
+        "e2e/test_replay", "e2e/test_same_night", "e2e/test_feature_versions", "e2e/test_erasure", "e2e/test_lineage",
+    ),
+}  # fmt: skip
+# Files of minutes, the longest first: the last ones shall be short, or one worker waits for the other.
+LONGEST = (
+    "unit/training/test_launch", "faults/test_attempts", "jobs/test_retraining", "unit/evaluation/test_error_budget",
+    "faults/test_files", "jobs/test_reconciliation", "jobs/test_erase_subjects", "faults/test_lake_damage",
+    "jobs/test_readmit_rows", "jobs/test_prove_asof", "unit/stores/lake/test_upkeep", "faults/test_rows",
+    "faults/test_disk", "unit/training/test_memory", "jobs/test_compact_lake", "unit/asof/test_histories",
+    "unit/simulate/test_simulate",
+)  # fmt: skip
+_FIRST = [name for names in (*LANES.values(), LONGEST) for name in names]
+_LANE_OF = {name: lane for lane, names in LANES.items() for name in names}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(_name_file(item.nodeid), len(places)))  # stable: the rest stays in its order
+
+
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]
+    """Workers take lanes and files whole, in the order of collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = _name_file(nodeid)
+        return _LANE_OF.get(name, name)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    return Lanes(config, log)
+
+
+def _name_file(nodeid: str) -> str:
+    """Return a test file's path below `tests`, without its suffix."""
+    return nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
 
 
 @pytest.fixture(scope="session")

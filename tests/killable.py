@@ -29,7 +29,8 @@ class KillableServer:
 
     def start(self) -> None:
         self.server.folder.mkdir(parents=True, exist_ok=True)
-        with job_environment(SMALL_NIGHTS), (self.server.folder / "server.log").open("ab") as log:
+        small = {name: os.environ.get(name, value) for name, value in SMALL_NIGHTS.items()}
+        with job_environment(small), (self.server.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.server.command(),
                 env=dict(self.server.environment()),

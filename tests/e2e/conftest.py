@@ -7,11 +7,9 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from xdist.scheduler import LoadScopeScheduling
 
 from nightloop.engine.session import open_session
 from nightloop.folders.loading import load_use_case
@@ -20,7 +18,6 @@ from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
 from tests.killable import KillableServer
 from tests.loop import Loop, copy_folders, copy_home
 
-STACK_STORIES = ("test_demo", "test_interrupted", "test_lending_club", "test_task_killed")
 SCOPE = "taxi_duration"
 NIGHTS = tuple(datetime(2025, 1, 5, 2, tzinfo=UTC) + number * timedelta(days=1) for number in range(30))
 TRAINED = 7  # the night as of which the first champion is fitted; the world changes from it on
@@ -36,17 +33,6 @@ FAULTS = FaultParams(
     late=0.03,
     late_every=3,
 )
-
-
-class TwoLanes(LoadScopeScheduling):  # type: ignore[misc]
-    """Two workers share the suite: one tells what needs a whole stack, the other what runs the jobs by itself."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "stack" if Path(nodeid.partition("::")[0]).stem in STACK_STORIES else "jobs"
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoLanes:
-    return TwoLanes(config, log)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from nightloop.demo.run import prepare_environment
 from nightloop.run import Replay, parse_instant
 from nightloop.settings import Settings
 from nightloop.stack import Stack
+from nightloop.stack.stack import StackState
 from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e.compare import assert_equal, read_night
 from tests.loop import Loop
@@ -34,10 +35,13 @@ _ANY_TOKEN = 10**15
 
 @pytest.fixture(scope="module")
 def stack(demo_home: Path) -> Iterator[Stack]:
-    """The demo's stack, started again."""
+    """The demo's stack, started again, with the demo's environment meanwhile."""
+    before = dict(os.environ)
     prepare_environment()
     with Stack(Settings.from_environment({"NIGHTLOOP_HOME": str(demo_home)})) as stack:
         yield stack
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +92,10 @@ def _kill_at_work(stack: Stack, api: AirflowApi, run_id: str, task_id: str, nigh
     attempt that died.
     """
     drawn = _count_attempts(stack, task_id, night)
-    (spark,) = [one for one in _find_processes("SparkConnectServer") if psutil.Process() in one.parents()]
+    state = StackState.read(stack.settings.home)
+    assert state is not None
+    spark = state.processes["spark"].find()
+    assert spark is not None
     spark.suspend()
     try:
         _run_again(api, run_id, task_id)

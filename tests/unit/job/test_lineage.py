@@ -232,7 +232,7 @@ def test_a_job_whose_events_cannot_be_written_is_done_all_the_same(
 ) -> None:
     (home / "lineage").write_text("in the way")
     assert run(lambda job: job.result(), home) == EXIT_OK
-    assert "WARNING nightloop.job.lineage: no OpenLineage event" in capsys.readouterr().out
+    assert "WARNING nightloop.lineage: no OpenLineage event" in capsys.readouterr().out
 
 
 def test_openlineages_own_variables_win_over_the_file(home: Path) -> None:
