@@ -86,7 +86,9 @@ def build_nightly_dag(use_case: UseCase, sources: Mapping[str, Source]) -> DAG:
         report = use_case_job("render_report", use_case, trigger_rule=TriggerRule.NONE_FAILED)
         prove = use_case_job("prove_asof", use_case, trigger_rule=TriggerRule.NONE_FAILED)
         chain(wait, features, score, load, measure, decide)
+        # nights of a backfill are scored side by side; what measures and decides goes in their order
         chain(wait, ordered, [measure, profile, prove])
+        # the scores first: somebody waits for them, and nobody for the proof
         chain(load, prove)
         chain(features, profile)
         chain(score, profile, decide, report, request_retraining_task(use_case, decide.output))

@@ -29,8 +29,8 @@ both versions are a row of the audit table; `nightloop status` shows the champio
 
 **Owner:** platform
 
-**When it fails** the champion is unchanged. Exit code 65 means that the version does not exist or is champion already;
-the log names the versions there are.
+**When it fails** the champion is unchanged. Exit code 65 means that the version does not exist; the log names the
+versions there are.
 """
 READMIT_DOC = """
 Takes rows up again that a source set aside, after what was wrong with its folder has been mended: a rule of its
@@ -107,6 +107,7 @@ def build_rollback_dag(schedules: dict[str, str]) -> DAG:
             "why": Param("", type="string", maxLength=500, title="Reason", description="Kept in the audit table."),
             "as_of": night_param(),
         },
+        # only the filled-in form says whose schedule the night must be of
         user_defined_macros={"schedules": schedules},
     ) as dag:
         JobOperator(
@@ -210,6 +211,7 @@ def build_readmit_dag(schedules: dict[str, str]) -> DAG:
 
 if get_parsing_context().dag_id in {None, "operations_lake_upkeep"}:
     build_lake_upkeep_dag()
+# the forms below offer the folders that there are; without any there is nothing to choose from
 if get_parsing_context().dag_id in {None, "operations_rollback_champion"} and (
     known := {use_case.name: use_case.schedule for use_case, _ in use_cases_of(None)}
 ):

@@ -75,6 +75,7 @@ def _build(job: JobContext, features: FeatureSet, replay: Replay) -> int:
         commit = job.lake.publish(staged, ref, replay, token, expected=figures.total)
         job.lake.drop_stage(ref, replay, token)
         job.lake.drop_stage(spine_ref, replay, token)
+    # last: a night counts as built only once its rows stand
     record_build(job.ledger, features, replay, token, figures.rows)
     return commit.rows
 

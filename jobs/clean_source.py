@@ -36,12 +36,14 @@ def clean_source(job: JobContext) -> JobResult:
     total = staged.total
     with job.phase("quarantine"):
         job.ledger.assert_not_fenced(replay, job.name, token)
+        # a rerun that sets nothing aside empties what an attempt before it has left
         if total[QUARANTINED] or job.lake.holds(aside, replay):
             rows, expected = select_aside(staged.rows), total[QUARANTINED]
             job.lake.publish(rows, aside, replay, token, expected=expected, is_counted=True, may_add_columns=True)
     excess = over_budget(staged.counts, source.budget.rows, source.budget.ratio)
     with job.phase("judge"):
         checks, failed = _judge(job, staged, is_over_budget=bool(excess))
+    # also of a night that fails now: its figures say why
     for run_key in replay.run_keys:
         job.ledger.write_counts(run_key, token, staged.counts[run_key.night])
     job.ledger.write_checks(job.run_key, token, str(clean), checks)
@@ -78,12 +80,14 @@ def _publish(job: JobContext, staged: "Staged", clean: DatasetRef) -> None:
     from nightloop.loop.night.cleaning import record_cleaning, select_clean
 
     source, replay, token, good = job.source, job.replay, job.token, staged.total[GOOD]
+    # an empty frame is published only to make the table, or to take back rows of an attempt before
     if good or not job.lake.exists(clean) or job.lake.holds(clean, replay):
         may = {"may_add_columns": True, "may_widen": source.is_widened}
         job.lake.publish(select_clean(staged.rows), clean, replay, token, expected=good, is_counted=True, **may)
     job.lake.drop_stage(clean, replay, token)
     job.ledger.assert_not_fenced(replay, job.name, token)
     record_cleaning(job.ledger, source, replay, token, staged.counts)
+    # last: whoever waits for a closed night finds all of it
     job.ledger.close_run(replay, token, staged.readmissions)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def compact_lake(job: JobContext) -> JobResult:
     from nightloop.stores.lake.upkeep import Upkeep
 
+    # upkeep writes without `publish`, which would claim it
     job.lake.claim()
     hours = float(job.options.get("retention_hours", "168"))
     upkeep = Upkeep(job.lake, hours)
@@ -41,6 +42,7 @@ def compact_lake(job: JobContext) -> JobResult:
             facts["nothing_dropped"] = " ".join(str(error).split())[:300]
     with job.phase("expire"):
         for expiry in [each for each in expiries if upkeep.list_nights(each.ref, each.before)]:
+            # recorded first: a night that went without a record would be computed again from what is left
             job.ledger.record_expiry(expiry.ref, expiry.before, expiry.why, job.replay.last)
             upkeep.drop_nights(expiry.ref, expiry.before)
         left = drop_work(job.settings.work, datetime.now(UTC) - timedelta(hours=hours))

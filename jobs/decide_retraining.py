@@ -33,6 +33,7 @@ def decide_retraining(job: JobContext) -> JobResult:
             champion = job.ledger.champion(key.scope, key.as_of)
             job.ledger.write_verdict(key, job.token, row.verdict, row.kind)
             job.warehouse.replace_verdict(key, row.verdict, champion.version if champion else None, job.token)
+        # last: a closed night has its verdict
         job.ledger.close_run(job.replay, job.token)
     last = decided[-1]
     facts = {

@@ -27,9 +27,11 @@ ACTION = "erase_subjects"
 def erase_subjects(job: JobContext) -> JobResult:
     name, inbox = check_name(job.options["request"]), Inbox(job.settings.home / FOLDER)
     certificate = job.reports.path(CERTIFICATES, job.run_key, f"{name}.json")
+    # a task that is cleared after its end finds the request gone and the certificate written
     if certificate.exists() and not inbox.request_path(name).exists() and not inbox.journal_path(name).exists():
         return job.result(facts={"request": name}, links={"certificate": str(certificate)})
     erasure = _open(job, name, inbox)
+    # landed files first: while they hold the subject, a night that runs again would load it again
     steps = (
         ("landing", lambda: erasure.erase_landed(job.token)),
         ("lake", lambda: erasure.erase_lake(abandoned_since(float(job.options.get("settle_minutes") or 120)))),
@@ -66,6 +68,7 @@ def _certify(job: JobContext, name: str, inbox: Inbox, erasure: Erasure) -> JobR
     key = RunKey(job.replay.scope, as_of, job.replay.variant)
     path = job.reports.write(CERTIFICATES, key, f"{name}.json", write_certificate(erasure))
     job.ledger.write_audit(job.replay.scope, ACTION, about["actor"], about["why"], about["source"], str(path), as_of)
+    # last: an attempt that was killed goes on by the request and its journal
     inbox.close(name)
     counts = {"subjects": about["subjects"], "rows": sum(found["live"].values()), "tables": len(found["live"])}
     facts = {"request": name, "models": str(len(erasure.journal.results["models"]))}

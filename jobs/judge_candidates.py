@@ -54,12 +54,14 @@ def judge_candidates(job: JobContext) -> JobResult:
             parts = [read_rows(use_case, lake, planned, part) for part in labels]
             contenders.append(_make_contender(job, planned, parts))
             rows = pa.concat_tables(parts)
+            # one that was fitted later has seen rows on which it would be judged here
             if planned.is_champion and champion is not None and champion.as_of <= opened[-1]:
                 serving = score_table(read_model(champion.uri, champion.digest), rows)
     with job.phase("judge"):
         earlier = count_recent((row.as_of for row in job.ledger.verdicts(use_case.name, kind=GATE)), as_of)
         threshold = use_case.scoring.decision_threshold
         opponent = Opponent(read_candidate(_folder(job, candidates[-1]))[0].baseline, serving)
+        # the last candidate's rows: it sees the folder's features, so no protected attribute is missing from them
         judged = judged_rows(rows, use_case)
         verdict = judge_gate(use_case.name, contenders, judged, opponent, use_case.promotion, threshold, earlier)
     verdict = replace(verdict, facts={**verdict.facts, CHANGES: str(changes)})

@@ -63,6 +63,7 @@ def land_source(job: JobContext) -> JobResult:
         job.ledger.assert_not_fenced(replay, job.name, job.token)
         total = sum(received.values())
         written = load.replay_of_files(replay)
+        # files without a row: an empty frame would delete their nights
         if total:
             job.lake.publish(staged, ref, written, job.token, expected=total, is_counted=True, may_add_columns=True)
         job.lake.drop_stage(ref, replay, job.token)
@@ -75,6 +76,7 @@ def _finish(job: JobContext, load: LandedLoad, received: dict[str, int], facts: 
     """Write manifest, counts and checks; the nights close when `clean_source` has published them."""
     ref = DatasetRef("raw", job.source.name)
     with job.phase("record"):
+        # after the rows: a file in the manifest counts as loaded, and no other night takes it
         if job.replay.variant == MAIN_VARIANT:
             job.ledger.record_files(job.source.name, load.file_rows(received), job.token)
         for run_key in job.replay.run_keys:

@@ -62,6 +62,7 @@ def _pin_bins(job: JobContext, frame: DataFrame, bins_key: str, numeric: Sequenc
     """Pin bins on the first night with enough rows."""
     first = select_first_full(frame, job.use_case.drift.min_rows)
     if first is None:
+        # so few rows must not pin the bins of every night to come
         return dict.fromkeys(numeric, (0.0,))
     job.ledger.pin_bins(job.replay.scope, bins_key, choose_bins(first, numeric))
     return job.ledger.bins(job.replay.scope, bins_key) or {}

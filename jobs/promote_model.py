@@ -30,11 +30,13 @@ def promote_model(job: JobContext) -> JobResult:
     ledger.assert_not_fenced(job.replay, job.name, job.token)
     if outcome.version is not None:
         with job.phase("promote"):
+            # before the alias, which only shows people what the ledger says
             ledger.change_champion(scope, outcome.version, as_of, outcome.actor, outcome.reason)
             job.registry.set_champion_alias(scope, ledger.model(scope, outcome.version).digest)
     was = "none" if before is None else str(before.version)
     now = was if outcome.version is None else str(outcome.version)
     ledger.write_audit(scope, outcome.answer, outcome.actor, outcome.reason, was, now, as_of)
+    # last: until then a retry finds them open
     requests = [row for row in ledger.open_requests(scope) if row.as_of <= as_of]
     for request in requests:
         ledger.answer_request(scope, request.as_of, f"retraining as of {as_of.isoformat()}", outcome.answer)

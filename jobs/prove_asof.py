@@ -33,6 +33,7 @@ def prove_asof(job: JobContext) -> JobResult:
     night = choose_night(job.lake_files.nights(ref, replay.variant), replay, job.options.get("night"))
     if night is None:
         job.skip("no features are stored yet")
+    # the proved night's own: one that was loaded with a whole history knew up to that load
     knowledge = job.ledger.known_to(RunKey(replay.scope, night, replay.variant)) or replay.knowledge
     proof_ref, token = DatasetRef("features", use_case.name, "proof"), job.token
 

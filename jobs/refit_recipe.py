@@ -82,6 +82,7 @@ def refit_recipe(job: JobContext) -> JobResult:
             groups = mask_groups(judged_rows(recent, use_case))
             explanation = explain_model(fitted.model, recent, planned.columns, groups)
             links["card"] = _write_card(job, logged, replace(card, explanation=explanation), explanation)
+    # last: the model that a verdict names is registered
     job.ledger.write_verdict(job.run_key, job.token, replace(verdict, facts=facts), kind=REFIT)
     return job.result(counts={"fit_rows": rows.whole.num_rows}, figures=figures, facts=facts, links=links)
 

@@ -34,6 +34,7 @@ def render_report(job: JobContext) -> JobResult:
 def _render(job: JobContext, row: VerdictRow) -> str:
     from nightloop.drift.report import choose_reference, draw_report, sample_nights
 
+    # else Evidently sends telemetry
     os.environ["DO_NOT_TRACK"] = "1"
     use_case, key = job.use_case, job.replay.run_keys[job.replay.nights.index(row.as_of)]
     present = present_features(use_case, job.load_source)

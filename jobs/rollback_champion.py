@@ -44,6 +44,7 @@ def _find_earlier(scope: str, history: Sequence[ChampionRow], decided_by: str, j
         return history[-1].version
     line: list[int] = []
     for change in history:
+        # a version that comes again was gone back to: what had replaced it is no champion to go back to
         line = line[: line.index(change.version)] if change.version in line else line
         line.append(change.version)
     if len(line) < 2:  # noqa: PLR2004 - the present one and one before it

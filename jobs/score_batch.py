@@ -28,6 +28,7 @@ from nightloop.stores.ledger.rows import ModelRow
 def score_batch(job: JobContext) -> JobResult:
     """Score, stage, publish."""
     scope, replay = job.replay.scope, job.replay
+    # once, at the beginning: a change of champion meanwhile does not divide a night
     champions = {night: job.ledger.champion(scope, night) for night in replay.nights}
     models = {night: _describe(row) for night, row in champions.items() if row is not None}
     if not models:

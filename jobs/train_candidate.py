@@ -42,6 +42,7 @@ def train_candidate(job: JobContext) -> JobResult:
     rows, fitted, left = twins[0]
     figures: dict[str, float] = {f"choose_{use_case.promotion.metric}": left.chosen, "fit_seconds": fitted.seconds}
     figures |= {**fitted.choices, **fitted.speed, **(fitted.tuned.figures if fitted.tuned else {})}
+    # a job's result is JSON, which has neither NaN nor infinity
     figures = {key: value for key, value in figures.items() if np.isfinite(value)}
     settled = planned.settle(fitted.params).to_dict() | dict(left.pins)
     with job.phase("log"):

@@ -14,6 +14,7 @@ from nightloop.dataset import DatasetRef
 
 MAIN_VARIANT = "main"
 
+# 65, 70 and 75 as in sysexits.h; 99 as Airflow's BashOperator takes it for skipped
 EXIT_OK = 0
 EXIT_INPUT = 65
 EXIT_INTERNAL = 70
@@ -21,6 +22,7 @@ EXIT_TRANSIENT = 75
 EXIT_FENCED = 76
 EXIT_SKIPPED = 99
 
+# names sort as their instants and hold no sign that a path would escape; cron ticks on whole minutes
 _PARTITION_FORMAT = "%Y%m%dT%H%MZ"
 
 
@@ -139,6 +141,7 @@ class JobResult:
     def write(self, path: Path) -> None:
         """Write the result as JSON, whole or not at all."""
         partial = path.with_suffix(".partial")
+        # NaN is no JSON: it fails here, at its job, and not at whoever reads the file
         partial.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False))
         partial.replace(path)
 

@@ -62,6 +62,7 @@ def lineage_transport(home: Path, environment: Mapping[str, str] | None = None) 
     Values are taken out on the way. Nothing where the environment describes a transport of its own, or wants none.
     """
     env = os.environ if environment is None else environment
+    # by their beginning: a transport may be stated in parts, such as OPENLINEAGE__TRANSPORT__TYPE
     if any(name.startswith(_OWN_LINEAGE) and env[name] for name in env):
         return {}
     sent: dict[str, Any] = {"type": "file", "log_file_path": str(home / "lineage" / "events.jsonl"), "append": True}

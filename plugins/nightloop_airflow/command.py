@@ -13,7 +13,7 @@ from nightloop_airflow.run_key import Run
 Outcome = Literal["success", "skip", "fail", "retry"]
 
 INTERRUPT = (sys.executable, "-m", "nightloop.engine.interrupt", "--session")
-_EXIT_USAGE = 2
+_EXIT_USAGE = 2  # argparse's: a wrong command line stays wrong
 _SIGNAL_BASE = 128
 _OUTCOMES: Mapping[int, Outcome] = {
     EXIT_OK: "success",
@@ -32,12 +32,14 @@ def build_command(
     if run.first != run.as_of:
         arguments["--from"] = run.first.isoformat()
     arguments |= {"--variant": run.variant, "--attempt": attempt, "--result": str(result)}
+    # joined by `=`, for a value that begins with dashes would be read as an option
     command = [sys.executable, "-m", f"jobs.{job}", *(f"{name}={value}" for name, value in arguments.items())]
     return [*command, *(f"--set={name}={value}" for name, value in options.items())]
 
 
 def build_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the job's environment: the task's own, without Airflow's private variables, and unbuffered."""
+    # among them the task's channel to its supervisor, which is no business of the job's
     kept = {name: value for name, value in environment.items() if not name.startswith(("_AIRFLOW", "__AIRFLOW"))}
     return {**kept, "PYTHONUNBUFFERED": "1"}
 

@@ -26,7 +26,7 @@ _WAKING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 _POLL_SECONDS = 1.0
 _KILL_ROUNDS = 10
 _CLEANUP_SECONDS = 60
-_SIGNAL_BASE = 128
+_SIGNAL_BASE = 128  # what a shell adds to the signal that ended a command
 _libc = ctypes.CDLL(None)
 
 
@@ -66,6 +66,7 @@ def guard(orders: Orders, start: Callable[[], Job], is_abandoned: Callable[[], b
     """
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    # blocked before the job starts, then waited for: none is lost between a look at the job and the wait
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
     job = start()
     is_stopped = _wait(job, is_abandoned)
@@ -87,6 +88,7 @@ def end_descendants(grace_seconds: float) -> int:
         with suppress(psutil.Error):
             process.terminate()
     psutil.wait_procs(tree, timeout=grace_seconds)
+    # in rounds: those that die may have started others, or leave some to be adopted
     for _ in range(_KILL_ROUNDS):
         alive = _descendants()
         if not alive:
@@ -155,6 +157,7 @@ def _start_command(command: Sequence[str]) -> Job:
 def main(argv: Sequence[str]) -> int:
     """Guard the command that follows the orders, for the process that started this one."""
     orders = Orders.from_json(argv[0])
+    # asked for beside PR_SET_PDEATHSIG, which is silent about a parent that died before it was set
     return guard(orders, lambda: _start_command(argv[1:]), lambda: os.getppid() != orders.parent)
 
 

@@ -32,6 +32,7 @@ class HostedGuard:
 
     def poll(self) -> int | None:
         """Return the exit code if the guard has ended."""
+        # it is no child of this process: neither a signal nor waitpid tells of its end
         if self.returncode is None and not os.path.exists(f"/proc/{self.pid}"):  # noqa: PTH110 - asked every second
             self.wait()
         return self.returncode
@@ -60,6 +61,7 @@ def start_hosted(
         connection.connect(address)
         socket.send_fds(connection, [request.to_bytes()], [writing])
         return HostedGuard(connection, output)
+    # a host that answers too late finds the connection closed, and ends what it has forked
     except OSError:
         with suppress(OSError):
             connection.close()

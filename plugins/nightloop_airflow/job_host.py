@@ -97,18 +97,22 @@ def serve(path: Path) -> None:
     """Import what is slow to import, then fork one guarded job per connection until told to end."""
     for module in WARM_MODULES:
         importlib.import_module(module)
+    # a collection would write to what was imported, page after page that all forks share
     gc.freeze()
+    # bound only now, for the address says that the host is ready; private from its first moment on
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         mask = os.umask(0o177)
         server.bind(str(path))
         os.umask(mask)
         server.listen(_BACKLOG)
+        # nobody waits for the guards: the kernel reaps them
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         print(f"job host ready, {len(WARM_MODULES)} libraries warm", flush=True)  # noqa: T201 - a process's own log
         while True:
             connection, _ = server.accept()
             if os.fork() == 0:
+                # a fork that kept it would go on listening in the place of a host that has died
                 server.close()
                 _end_with(partial(_answer, connection))
             connection.close()
@@ -117,12 +121,14 @@ def serve(path: Path) -> None:
 def _answer(connection: socket.socket) -> int:
     """Be the guard of one job; see `nightloop_airflow.guard.guard`."""
     os.setsid()
+    # ignored, as the host has it, the exit code of the guard's own job would be lost
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, (output, *_), _, _ = socket.recv_fds(connection, _REQUEST_BYTES, 1)
     request = Request.from_bytes(message)
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
     os.close(output)
+    # the request's PYTHONUNBUFFERED comes too late for an interpreter that runs
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.chdir(request.cwd)
     os.environ.clear()

@@ -103,6 +103,7 @@ class JobOperator(BaseOperator):
             return self._publish(context, run, result)
         if outcome == "skip":
             if result is not None:
+                # a task that raises returns nothing, and its result says why it was skipped
                 context["ti"].xcom_push("return_value", result)
             raise AirflowSkipException((result or {}).get("facts", {}).get("skipped") or "nothing to do")
         if outcome == "success":

@@ -18,7 +18,7 @@ from nightloop_airflow.hosted import start_hosted
 _POLL_SECONDS = 1.0
 _CHUNK_BYTES = 65_536
 _LINE_CHARACTERS = 8_192
-_LINE_END = re.compile(r"[\r\n]+")
+_LINE_END = re.compile(r"[\r\n]+")  # progress bars end their lines by a carriage return alone
 
 
 class GuardedProcess:
@@ -95,5 +95,6 @@ class GuardedProcess:
                     if not chunk:
                         return
                     yield chunk
+                # what has left the tree may hold the pipe open for ever
                 elif self._process.poll() is not None:
                     return

@@ -14,6 +14,7 @@ from nightloop.fault import Fault, NightloopError
 from nightloop.folders.schedule import first_tick_at_or_after, last_tick_at_or_before, next_tick
 from nightloop.run import MAIN_VARIANT, parse_instant
 
+# it names a folder and stands in conditions of SQL: no separator and no quote
 VARIANT_PATTERN = r"[a-z][a-z0-9_.-]{0,62}"
 _MOMENT = timedelta(microseconds=1)
 
@@ -72,6 +73,7 @@ def reach_back(run: Run, days: int | str, start: date) -> Run:
     """Return the run begun `days` earlier (`unbounded`: at the start), but never before the folder's start."""
     earliest = datetime.combine(start, time(), UTC)
     first = earliest if days == "unbounded" else run.first - timedelta(days=int(days))
+    # never after the night itself, where the folder starts later than that
     return Run(run.as_of, min(max(first, earliest), run.as_of), run.variant, run.requests)
 
 

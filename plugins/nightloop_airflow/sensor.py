@@ -17,7 +17,7 @@ from nightloop_airflow.trigger import FilesArrivedTrigger, NightsClosedTrigger, 
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol
 
-_MARGIN = timedelta(minutes=1)
+_MARGIN = timedelta(minutes=1)  # the trigger knows what is missing: it speaks before Airflow's timeout
 
 
 class SourcesClosedSensor(BaseSensorOperator):
@@ -140,6 +140,7 @@ class FilesArrivedSensor(BaseSensorOperator):
 
 
 def _resolve(context: Context, schedule: str) -> Run:
+    # a run that names no night names none at the next try either
     try:
         return run_of_context(context, schedule)
     except NightloopError as error:

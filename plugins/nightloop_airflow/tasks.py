@@ -114,6 +114,7 @@ def training_chain(use_case: UseCase, *, is_refilled: bool) -> tuple[JobOperator
         model_approved = EmptyOperator(task_id="model_approved", doc_md="Skipped when the model is rejected.")
         refit >> ask_for_approval(use_case) >> model_approved >> promote
     refit >> promote
+    # where the refit is skipped, the gate is the success that the promotion's rule asks for
     judge >> promote
     return plan, promote
 
@@ -129,6 +130,7 @@ def ask_for_approval(use_case: UseCase) -> ApprovalOperator:
         body=_APPROVAL_BODY,
         defaults=ApprovalOperator.REJECT,
         response_timeout=APPROVAL_TIMEOUT,
+        # a person may take days; the tasks' default would end the wait within hours
         execution_timeout=None,
         doc_md=f"Waits up to {APPROVAL_TIMEOUT.days} days for a person; the model card has the figures.",
     )

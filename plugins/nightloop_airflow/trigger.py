@@ -35,6 +35,7 @@ class NightsClosedTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        # in a thread: all triggers share one loop, which a look at a database would hold up
         while open_nights := await asyncio.to_thread(find_open_nights, self.nights):
             if _has_passed(self.deadline):
                 break

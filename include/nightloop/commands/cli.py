@@ -31,7 +31,7 @@ app = typer.Typer(
 keys_app = typer.Typer(help="The keys under which personal data is hashed.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 DEMO_HOME = Path(".nightloop") / "demo"
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 130  # as a shell tells an end by SIGINT
 _POLL_SECONDS = 0.3
 
 
@@ -296,6 +296,7 @@ def _start_behind(settings: Settings, *, paused: bool) -> None:
             command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
         )
     start = time.monotonic()
+    # the state of a stack that was killed may still lie there: only this supervisor's counts
     while (
         (state := StackState.read(settings.home)) is None
         or state.supervisor.pid != supervisor.pid

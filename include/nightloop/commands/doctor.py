@@ -99,6 +99,7 @@ def _compare_version(package: str, pinned: str) -> Finding:
         found = metadata.version(package)
     except metadata.PackageNotFoundError:
         found = "none"
+    # a local label, such as torch's +cpu, says how it was built, not which version it is
     is_good = found.partition("+")[0] == pinned.partition("+")[0]
     return Finding(package, found if is_good else f"{found}, pinned {pinned}", is_good, "run `make setup`")
 

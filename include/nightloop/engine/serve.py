@@ -25,6 +25,7 @@ def main() -> None:
     )
     server.folder.mkdir(parents=True, exist_ok=True)
     os.chdir(server.folder)
+    # what is buffered does not survive the exec
     sys.stdout.flush()
     os.execvpe(server.command()[0], list(server.command()), dict(server.environment()))  # noqa: S606 - no shell is meant
 

@@ -66,9 +66,11 @@ class ConnectServer:
         if not find_jars():
             raise NightloopError(Fault("Delta jars", "the pinned jars in .cache/jars", "none", "run `make setup`"))
         options = [f"--conf={key}={value}" for key, value in self._conf().items()]
+        # out of memory, it shall end and be started again instead of answering nobody
         java = f"-Dlog4j2.configurationFile=file:{_LOG_CONF} -Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError"
         if CLASS_ARCHIVE.is_file():
             java = f"{java} -XX:SharedArchiveFile={CLASS_ARCHIVE}"
+        # the user's come last: of an option that is given twice the Java machine takes the last
         java = f"{java} {os.environ.get(JAVA_OPTIONS_VARIABLE, '')}".rstrip()
         return [
             str(Path(sys.executable).with_name("spark-submit")),
@@ -86,6 +88,7 @@ class ConnectServer:
         return {
             **{name: value for name, value in base.items() if name not in _CLIENT_VARIABLES},
             TOKEN_VARIABLE: self.token,
+            # else workers take the `python3` of the PATH, which has none of our packages
             "PYSPARK_PYTHON": sys.executable,
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             **({} if self.driver_host else {"SPARK_LOCAL_IP": "127.0.0.1"}),
@@ -101,10 +104,11 @@ class ConnectServer:
         return {
             **spark_conf(),
             "spark.app.name": "nightloop",
+            # the default is every interface, and whoever reaches it runs code
             "spark.connect.grpc.binding.address": "127.0.0.1",
             "spark.connect.grpc.binding.port": str(self.port),
             "spark.connect.session.planCache.enabled": "false",  # stale reads were seen with it
-            "spark.sql.connect.serverStacktrace.enabled": "false",
+            "spark.sql.connect.serverStacktrace.enabled": "false",  # with it an error has 7,350 characters, not 230
             "spark.driver.host": self.driver_host or "localhost",
             "spark.driver.bindAddress": "0.0.0.0" if self.driver_host else "127.0.0.1",  # noqa: S104 - a cluster's driver
             "spark.local.dir": str(self.folder / "local"),
@@ -125,6 +129,7 @@ def find_free_port(preferred: int = 0) -> int:
     """Return the preferred port of the loopback interface, or another one where it is taken."""
     for port in (preferred, 0):
         with contextlib.suppress(OSError), socket.socket() as probe:
+            # else a port counts as taken for a minute after its last connection
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 USER = "nightloop"
-_NAMESPACE = uuid.UUID("6f0b6f2e-0d0e-5a53-9c57-8f0f9b2f6c11")
+_NAMESPACE = uuid.UUID("6f0b6f2e-0d0e-5a53-9c57-8f0f9b2f6c11")  # any, but fixed: every process must derive the same id
 _CONNECT_TRIES = 5
 _JOB_TRIES = 8
 _ENDING = "SPARK_CONNECT_ILLEGAL_STATE"
@@ -65,6 +65,7 @@ def open_session(remote: str | None, session: str, stale: Sequence[str] = ()) ->
         interrupt_session(remote, other)
     spark = _connect(remote, session)
     try:
+        # within the block: an interrupt meanwhile must not leave the session open
         _configure(spark, remote)
         yield spark  # type: ignore[misc]
     finally:
@@ -115,7 +116,9 @@ def _release(client: "SparkConnectClient") -> None:
 def _connect(remote: str, session: str) -> "ConnectSession":
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
+    # this builder does not set it, and without it pyspark.sql.functions look for a classic session
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
+    # it prints 12 kB of JSON for each error in SQL
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     return ConnectSession.builder.remote(_session_url(remote, session)).create()
 

@@ -47,7 +47,9 @@ class PromotionParams(BaseModel):
     confidence: float = Field(
         default=0.95, gt=0.5, lt=1, description="1 - chance that any change within a year is promoted wrongly"
     )
-    gates_per_year: int = Field(default=12, ge=1, description="gates on changes that share this chance, all but the last of them evenly")
+    gates_per_year: int = Field(
+        default=12, ge=1, description="gates on changes that share this chance, but for the last evenly"
+    )
     resamples: int = Field(default=500, ge=100)
     min_rows: int = Field(default=200, ge=1, description="fewer judged rows are not enough evidence")
     min_positives: int = Field(default=20, ge=0)

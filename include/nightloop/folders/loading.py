@@ -20,6 +20,7 @@ from nightloop.quality.params import Suite
 
 _MAX_BYTES = 1_000_000
 _MAX_FOUND = 80
+# safe tags only; the one in C where it was built, for Airflow reads the folders at every parse
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Model = TypeVar("Model", bound=BaseModel)
 EntryPath = tuple[str | int, ...]
@@ -154,6 +155,7 @@ def _read_folder(folder: Path, model: type[Model], main: str, texts: Mapping[str
             extra[field] = _read_text(folder / name)
         except NightloopError as error:
             faults.extend(error.faults)
+    # stands in for one that cannot be read, so that all other entries are still typed
     extra["suite"] = Suite()
     try:
         extra["suite"] = type_document(Suite, read_document(folder / "suite.yaml"), {})
@@ -205,6 +207,7 @@ def _read_text(file: Path) -> str:
 
 
 def _compose(file: Path, text: str) -> Document:
+    # before anything is built: aliases of aliases would fill the memory
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.MarkedYAMLError(
@@ -237,6 +240,7 @@ def _walk(node: Node, path: EntryPath) -> Iterator[tuple[EntryPath, int]]:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(name)
             yield from _walk(value, (*path, name))
+            # after the value's own line, which it replaces: an entry stands where its key stands
             yield (*path, name), key.start_mark.line + 1
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from croniter import croniter
 from croniter.croniter import CroniterError
 
+# croniter takes a sixth field for seconds, and names such as @daily; nights are named to the minute
 _FIELDS = 5
 _STEP = timedelta(seconds=1)
 

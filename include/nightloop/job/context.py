@@ -155,6 +155,7 @@ class JobContext:
         drawn = self.ledger.drawn_wall(tokens)
         own, *stale = (session_id(self.replay.scope, self.name, token, drawn[token]) for token in tokens)
         if self.arguments.result is not None:
+            # before the session opens: a guard that ends this job must know what to interrupt
             self.arguments.result.with_suffix(".session").write_text(own)
         with self.phase("connect"):
             return self._open.enter_context(open_session(self.settings.spark_remote, own, stale))
@@ -182,6 +183,7 @@ class JobContext:
     @property
     def reads(self) -> "Mapping[DatasetRef, int]":
         """The tables that the job has read so far, and the version of each."""
+        # only of what is open: to ask `self.lake` would open a Spark session
         opened = [vars(self)[name] for name in ("lake", "lake_files") if name in vars(self)]
         return {ref: version for store in opened for ref, version in store.reads.items()}
 

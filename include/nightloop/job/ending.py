@@ -35,6 +35,7 @@ def explain_ending(error: Exception, lake: str) -> int:
         if any(mark in text for mark in marks):
             log.error("failed for now: %s", remedy)
             return EXIT_TRANSIENT
+    # looked at only now, for it reads the log of every table
     if "://" not in lake:
         from nightloop.stores.lake.damage import examine_lake
 

@@ -57,6 +57,7 @@ def parse_arguments(job: str, argv: Sequence[str] | None) -> JobArguments:
 def run_job(name: str, body: Callable[[JobContext], JobResult], argv: Sequence[str] | None = None) -> int:
     """Run one job body as a process of its own and return its exit code."""
     started = time.monotonic()
+    # by force: a library that the job host has imported may have configured the root logger
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout, force=True)
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     arguments = parse_arguments(name, argv)
@@ -77,11 +78,13 @@ def _attempt(body: Callable[[JobContext], JobResult], context: JobContext) -> tu
     """Run the body and name its ending; every ending is one exit code."""
     try:
         result = body(context)
+        # within the attempt: where the ledger fails here, the retry commits and records anew
         for commit in context.commits:
             context.ledger.record_commit(commit.run_keys, context.token, commit.ref, commit.version)
     except SkipJob as skip:
         log.info("nothing to do: %s", skip)
         return EXIT_SKIPPED, context.result(facts={"skipped": str(skip)})
+    # before the error that it is a kind of: fenced is tried again, wrong input is not
     except FencedError as error:
         log.error("fenced: %s", error)
         return EXIT_FENCED, None
@@ -133,6 +136,7 @@ def _summary(result: JobResult) -> str:
 def _die_with_parent() -> None:
     """End this process group when the process that started it is gone, so that no orphan goes on writing."""
     parent = int(os.environ.get("NIGHTLOOP_PARENT_PID", "0"))
+    # only the leader of a group may kill it: another's group is not this job's
     if not parent or os.getpgid(0) != os.getpid():
         return
 

@@ -10,7 +10,7 @@ from openlineage.client.facet_v2 import error_message_run
 from openlineage.client.transport.transform import EventTransformer
 
 SEE_LOG = "see the task's log"
-OWN_WORDS = "exit code "
+OWN_WORDS = "exit code "  # so a job words its failure, which holds no value
 
 
 class DropValues(EventTransformer):  # type: ignore[misc] # its library is published without types
@@ -19,6 +19,7 @@ class DropValues(EventTransformer):  # type: ignore[misc] # its library is publi
     def transform(self, event: Any) -> Any:
         if isinstance(event, RunEvent):
             for name, facet in (event.run.facets or {}).items():
+                # facets of Airflow's provider spell it either way
                 for run in (getattr(facet, part, None) for part in ("dagRun", "dag_run")):
                     if isinstance(run, dict):
                         run.pop("conf", None)

@@ -58,6 +58,7 @@ def list_unneeded(
     needed = {}
     for name, use_case in use_cases.items():
         joined = {source: sources[source] for source in use_case.sources if source in sources}
+        # without one of its sources the present version has no name: then none is let go
         if len(joined) == len(use_case.sources):
             models = {model.feature_version for model in ledger.models(name)}
             needed[name] = {version_features(use_case, joined), *models}
@@ -102,6 +103,7 @@ def _source_cut(
     if days is None or not closed:
         return None
     cuts = [closed[-1] - timedelta(days=days)]
+    # of a source, use cases read the clean rows alone
     readers = [one for one in use_cases.values() if source.name in one.sources] if layer == "clean" else []
     for use_case in readers:
         reach, since = use_case.record_reach_days(source), _open_since(use_case, ledger)

@@ -136,6 +136,7 @@ def _unpack(archive: Path, folder: Path) -> Path:
 
 
 def _install(uv: str, wheel: Path) -> None:
+    # reinstalled, for its version does not say which torch it was built against
     options = ["--quiet", "--python", sys.executable, "--no-deps", "--reinstall", str(wheel)]
     run_quietly([uv, "pip", "install", *options], CACHE / "logs" / "horovod-install.log")
 

@@ -43,6 +43,7 @@ def run_steps(steps: Sequence[Step]) -> None:
         start = time.monotonic()
         with _heartbeat(label, start):
             summary = step.work()
+        # named again, for the work has changed what names it
         stamp.write_text(step.state())
         say(f"{label}: {summary} ({time.monotonic() - start:.1f} s)")
 

@@ -13,6 +13,7 @@ from nightloop.stack.secrets import ADMIN, StackSecrets, write_private
 JOB_HOST_VARIABLE = "NIGHTLOOP_JOB_HOST"
 _QUICK_JOBS = {
     "OMP_WAIT_POLICY": "PASSIVE",  # idle threads of one job do not spin while another works
+    # whoever starts the stack may have set it: each job would compile what it imports anew
     "PYTHONDONTWRITEBYTECODE": "",
 }
 TELEMETRY_OFF = {
@@ -23,6 +24,7 @@ TELEMETRY_OFF = {
 
 # Latency and size for one small machine; a variable of the same name in the user's environment wins.
 _TUNING = {
+    # modest also because LocalExecutor may deadlock on its pipe under many tasks (apache/airflow#70526)
     "AIRFLOW__CORE__PARALLELISM": "4",
     "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "10",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
@@ -83,12 +85,13 @@ def build_airflow_environment(
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{ports.airflow}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": secrets.fernet_key,
-        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
+        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # the default asks a name server
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(CHECKOUT / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        # Airflow's processes wait for one another's writes instead of failing
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow}/airflow.db?timeout=60",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs" / "airflow"),
     }

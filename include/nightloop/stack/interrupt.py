@@ -13,6 +13,7 @@ AGAIN_SECONDS = 5.0
 
 def install_handlers() -> None:
     """Have SIGTERM, and SIGINT unless it is ignored, raise `KeyboardInterrupt` in the main thread until `settle`."""
+    # the alarm brings it again; a shell has commands that it starts behind itself ignore SIGINT, and is obeyed
     for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)

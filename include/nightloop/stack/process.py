@@ -20,7 +20,7 @@ _LONGEST_WAIT_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.1
-_CLOCK_TOLERANCE_SECONDS = 1.0
+_CLOCK_TOLERANCE_SECONDS = 1.0  # start times count from the boot, which moves when the clock is set
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ class SupervisedProcess:
 
 def end_processes(processes: Iterable[psutil.Process], grace_seconds: float) -> int:
     """Ask processes and everything below them to end, then make them; returns how many there were."""
+    # gathered before the first signal: once a parent has ended, nothing tells whose its children were
     tree: dict[int, psutil.Process] = {}
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):

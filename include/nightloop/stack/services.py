@@ -11,6 +11,7 @@ from nightloop.settings import CHECKOUT, Settings
 from nightloop.stack.ports import Ports
 from nightloop.stack.process import Service
 
+# logs are files of this machine, which the API server reads itself: nobody need serve them
 _AIRFLOW_PARTS = {
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),

@@ -72,7 +72,7 @@ class StackState:
 
 
 class Stack:
-    """The stack of `settings.home`: Spark Connect, MLflow and Airflow's four processes, watched by one thread.
+    """The stack of `settings.home`: Spark Connect, MLflow, job host, Airflow's four processes, watched by one thread.
 
     A Spark server or an MLflow server that the settings name already is used as it is and not started.
     """
@@ -84,6 +84,7 @@ class Stack:
         self.ports = Ports.choose()
         self.secrets = StackSecrets.of_home(settings.home)
         self.stack_id = uuid.uuid4().hex
+        # not below the state folder, whose path may be long: the address of a socket has room for 107 bytes
         self.job_host = Path(tempfile.gettempdir()) / f"nightloop-{self.stack_id}.sock"
         self._are_dags_paused = are_dags_paused
         self._is_ready = False
@@ -133,6 +134,7 @@ class Stack:
             raise NightloopError(
                 Fault(f"the stack of {self.home}", "not to run", "it runs", "`nightloop down` ends it")
             )
+        # what a supervisor that was killed has left at work
         stop_stack(self.home)
         airflow = {
             **os.environ,
@@ -141,11 +143,13 @@ class Stack:
             JOB_HOST_VARIABLE: str(self.job_host),
             STACK_VARIABLE: self.stack_id,
         }
+        # before the first process: a supervisor killed from here on leaves the id by which its processes are found
         self._write_state()
         self._processes = [SupervisedProcess(service, self.logs) for service in self._build_stores(airflow)]
         for process in self._processes:
             process.start()
         self._write_state()
+        # Airflow's takes seconds: ours, and the start of the services above, go on beside it
         with ThreadPoolExecutor(2) as pool:
             airflow_done = pool.submit(databases.migrate_airflow, self.home, airflow, self.logs / "airflow-migrate.log")
             databases.migrate_stores(self.settings)
@@ -181,6 +185,7 @@ class Stack:
     def stop(self) -> None:
         """End every process of the stack with everything below it."""
         interrupt.settle()
+        # the watcher first, else it starts again what is being ended
         self._ending.set()
         if self._watcher is not None:
             self._watcher.join()
@@ -198,6 +203,7 @@ class Stack:
         try:
             self.start()
             self.wait_ready()
+        # an interrupt too: nobody else knows of what was started
         except BaseException:
             self.stop()
             raise
@@ -250,6 +256,7 @@ def stop_stack(home: Path) -> int:
     if supervisor is not None and supervisor.pid != os.getpid():
         with contextlib.suppress(psutil.NoSuchProcess):
             supervisor.terminate()
+            # it needs one grace for its own processes and one for those that were re-parented
             psutil.wait_procs([supervisor], timeout=3 * _GRACE_SECONDS)
         ended += 1
     return ended + _end(home, state.stack_id, list(state.processes.values()))

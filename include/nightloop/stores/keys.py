@@ -72,6 +72,7 @@ def rotate_key(home: Path, environment: Mapping[str, str] | None = None) -> KeyR
         remedy = f"move its value to {OLD_KEYS_VARIABLE} and set {KEY_VARIABLE} to a new one"
         raise NightloopError(Fault(KEY_VARIABLE, "a key that Nightloop keeps", "a key of the environment", remedy))
     before = load_key_ring(home, env).current
+    # a kill after it leaves no key, and whoever asks next draws one; a new key first would cover the old one
     (home / _FILE_NAME).rename(home / f"pii-{key_id(before)}.key")
     return load_key_ring(home, env)
 
@@ -85,6 +86,8 @@ def _read_or_create(path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")
     if not path.exists():
+        # private before the key is in it; linked, not renamed: of two who draw at once the first one's key stands,
+        # and neither reads it half-written
         partial.touch(mode=0o600)
         partial.write_text(secrets.token_hex(_KEY_BYTES))
         try:

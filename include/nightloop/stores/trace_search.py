@@ -22,9 +22,10 @@ from nightloop.privacy.traces import Traces
 _GZIP, _ZIP, _PARQUET, _SQLITE = b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"SQLite format 3\0"
 _BESIDE = ("-wal", "-journal")
 _BATCH_ROWS = 65_536
+# chunks overlap by more than an identifier is long, lest one that lies across their border is missed
 _CHUNK_BYTES, _OVERLAP_BYTES = 1 << 24, 1 << 12
-_SEPARATOR = "\x1e"
-_NESTING = 5
+_SEPARATOR = "\x1e"  # lest two neighbours read as one word
+_NESTING = 5  # archives within archives: a bomb has no end of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ def _search_sqlite(path: Path, traces: Traces) -> str | None:
     """
     is_within = False
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        # a text of SQLite need not be UTF-8
         connection.text_factory = bytes
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in tables:

@@ -1,6 +1,6 @@
 """One rank of a training: reads `spec.json` and arrays of its work folder, rank 0 leaves the weights there.
 
-The folder holds `spec.json` and `{fit,choose,whole}_{features,targets,weights}.npy` and bins; it receives `weights.npz`,
+The folder holds `spec.json`, `{fit,choose,whole}_{features,targets,weights}.npy` and bins; it receives `weights.npz`,
 `outcome.json`, `margins.npy`, `choose_margins.npy`, `rank-<r>.json` and a checkpoint per stage.
 """
 

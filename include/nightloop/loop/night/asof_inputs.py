@@ -91,6 +91,7 @@ def choose_night(stored: Collection[str], replay: Replay, asked: str | None = No
         return night
     own = replay.run_key.night
     candidates = [night for night in stored if night < own] or [night for night in stored if night == own]
+    # by a hash, not by chance: a retry proves the same night
     drawn = min(candidates, key=lambda night: hashlib.sha256(f"{own}/{night}".encode()).digest(), default=None)
     return parse_night(drawn) if drawn is not None else None
 
@@ -121,7 +122,7 @@ def version_features(use_case: UseCase, sources: Mapping[str, Source]) -> str:
         name: source.model_dump(
             mode="json",
             include={"columns", "keys", "known_at", "event_time", "tombstone", "lookback_days", "pii"},
-            exclude={"columns": {"__all__": {"description"}}},
+            exclude={"columns": {"__all__": {"description"}}},  # words for people change no value
         )
         | {"join": use_case.sources[name].join}
         for name, source in sources.items()
@@ -154,6 +155,7 @@ def assert_sources_closed(sources: Mapping[str, Source], replay: Replay, ledger:
     for name, source in sources.items():
         begins = first_tick_at_or_after(source.schedule, datetime.combine(source.start, time(), UTC))
         needed = {last_tick_at_or_before(source.schedule, night) for night in replay.nights}
+        # before its first tick a source has nothing to close
         missing = sorted(tick for tick in needed - set(ledger.closed_nights(name)) if tick >= begins)
         if missing:
             found = f"{len(missing)} open, first {missing[0].isoformat()}"

@@ -98,6 +98,7 @@ def _rows_to_judge(received: DataFrame, earlier: Earlier) -> DataFrame:
     raw = received.withColumn(FIRST_KNOWN, F.col("known_at"))
     if earlier.readmitted is not None:
         raw = raw.unionByName(earlier.readmitted, allowMissingColumns=True)
+    # last: of the rows that a closed night took up again, those that it set aside stay aside as well
     if earlier.kept is not None:
         raw = raw.join(earlier.kept.select(*_RAW_KEY), list(_RAW_KEY), "left_anti")
     return raw

@@ -36,6 +36,7 @@ def land_extracts(source: Source, replay: Replay, ledger: Ledger, landing: str, 
     landed = [file.path for file in list_files(source.uri, landing)]
     added: list[str] = []
     for night in replay.nights:
+        # by the night alone: the version behind it in a Delta table's file name may be another by now
         if night in closed or any(path.startswith(format_night(night)) for path in landed):
             continue
         is_first = not landed and not added and not any(each < night for each in closed)

@@ -27,6 +27,7 @@ def build_each(builds: Sequence[FeatureBuild], build: Callable[[FeatureBuild], i
     for one in builds:
         try:
             outcomes.append(build(one) if one.nights else 0)
+        # a NightloopError too, but of this attempt, whatever the version
         except FencedError:
             raise
         except NightloopError as error:

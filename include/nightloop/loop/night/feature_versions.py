@@ -50,6 +50,7 @@ class FeatureBuild:
     is_served: bool = True
 
     def replay_of(self, replay: Replay) -> Replay:
+        # stated, for knowledge defaults to the last night, and these may end before the run does
         return replace(replay, nights=self.nights, known_to=replay.knowledge)
 
 

@@ -103,6 +103,7 @@ def maturity_rows(replay: Replay, night: MaturedNight) -> list[MaturityRow]:
 def _read(lake: LakeFiles, ref: DatasetRef, replay: Replay, columns: Sequence[str]) -> pa.Table | None:
     try:
         batches = list(lake.open(ref, replay).stream(list(columns)))
+    # no such table yet: nobody has scored, or nothing has matured
     except NightloopError:
         return None
     return pa.Table.from_batches(batches) if batches else None

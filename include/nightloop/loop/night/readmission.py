@@ -89,6 +89,7 @@ def choose_rows(
         named = name_rows(lake.spark, [(each.as_of, each.checksum, each.rows) for each in before])
         taken = named.select("_checksum", "_row", F.date_format("_as_of", "yyyyMMdd'T'HHmm'Z'").alias("_taken_by"))
         is_taken = (aside["_checksum"] == taken["_checksum"]) & (aside["_row"] == taken["_row"])
+        # set aside in the very night that had taken it up again, a row may be asked for once more
         aside = aside.join(taken, is_taken & (taken["_taken_by"] > aside["night"]), "left_anti")
     return collect_rows(aside)
 
@@ -141,6 +142,7 @@ def read_earlier(
         others = [format_night(night) for night in replay.nights]
         first = min(each.received_as_of for each in readmissions)
         stored = lake.read(clean, replay.variant, first, replay.last)
+        # what these nights published before is what the run replaces
         published = stored.where(~stored["night"].isin(others))
     return Earlier(read_readmitted(readmissions, lake), published, kept)
 

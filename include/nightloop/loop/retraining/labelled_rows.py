@@ -152,6 +152,7 @@ def read_training_rows(
         NightloopError: no label matured, no cohort has features, or a labelled row has none.
     """
     stored, days = _open_labels(use_case, lake, None, cut), use_case.training.window_days
+    # counted in a pass of its own, so that the next one can read groups of a size that memory holds
     cohorts: Counter[str] = Counter()
     for labels in _stream_labels(stored, None, cut):
         found = select_window(labels, cut, days).column("cohort").value_counts()

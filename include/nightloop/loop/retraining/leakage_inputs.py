@@ -104,5 +104,6 @@ def _clean_columns(source: Source) -> Sequence[str]:
 
 
 def _once_each(values: np.ndarray, change: Callable[[float], float]) -> np.ndarray:
+    # calendar arithmetic is Python's, row by row; decisions of a cohort share few instants
     found, places = np.unique(values, return_inverse=True)
     return np.array([change(value) for value in found])[places]

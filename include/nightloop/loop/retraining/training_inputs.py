@@ -108,6 +108,7 @@ def drop_work(work: Path, before: datetime) -> int:
     old = [
         folder
         for folder in left
+        # of everything below: a folder's own time does not change when a file deep in it is written
         if max(path.lstat().st_mtime for path in (folder, *folder.rglob("*"))) < before.timestamp()
     ]
     for folder in old:
@@ -124,6 +125,7 @@ def write_candidate(folder: Path, model: bytes, candidate: WorkCandidate) -> Non
     """Leave a candidate for the judge."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(model)
+    # after the model: an attempt that is killed in between leaves no candidate to judge
     (folder / "model.json").write_text(json.dumps(vars(candidate), indent=1))
 
 

@@ -25,6 +25,7 @@ class Instant(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError(f"an instant must carry a time zone, found {value!r}")
         instant = value.astimezone(UTC)
+        # SQLite keeps and compares text without a zone, which sorts as the instants do in one zone only
         return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002

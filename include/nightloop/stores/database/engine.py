@@ -33,9 +33,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from nightloop.fault import Fault, NightloopError, TransientError
 
 BUSY_SECONDS = 5.0
+# between five tries, each of which waits BUSY_SECONDS within SQLite as well: half a minute in all
 LOCK_WAITS_SECONDS = (0.1, 0.5, 1.0, 2.0)
 _WRITING = "nightloop_writing"
 _LOCKED = ("database is locked", "database table is locked", "database is busy")
+# PostgreSQL's: connection, serialisation, deadlock, too many connections, lock not available, shutdown
 _TRANSIENT_STATES = ("08", "40001", "40P01", "53300", "55P03", "57P")
 
 
@@ -60,6 +62,7 @@ def open_engine(url: str, schema: StoreSchema) -> Engine:
         TransientError: the database does not answer.
     """
     parsed = make_url(url)
+    # asked first, for SQLite makes an empty database of a wrong address
     if _is_missing_file(parsed):
         raise _wrong_revision(schema, parsed, "no such file")
     engine = build_engine(url, schema)
@@ -75,6 +78,7 @@ def build_engine(url: str, schema: StoreSchema) -> Engine:
     """Return an engine that maps the store's schema; nothing is opened or checked yet."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
+        # parameters are hidden here and below: an error's text ends in logs, and would carry values of rows there
         options = {"schema_translate_map": {schema.name: None}}
         engine = create_engine(parsed, hide_parameters=True, execution_options=options)
         event.listen(engine, "connect", _prepare_sqlite)
@@ -123,6 +127,7 @@ def writing(engine: Engine, lock: str) -> Iterator[Connection]:
         connection = opened.execution_options(**{_WRITING: True})
         with _begin_writing(connection):
             if not is_sqlite(connection):
+                # names of one checksum only wait for each other; the lock ends with the transaction, a killed one too
                 connection.execute(select(func.pg_advisory_xact_lock(zlib.crc32(lock.encode()))))
             yield connection
 
@@ -136,6 +141,7 @@ def insert_missing(connection: Connection, into: Table, rows: Sequence[Mapping[s
 
 def current_rows(of: Table, keys: Sequence[str], *conditions: Any) -> Select[Any]:
     """Select the rows of the highest token per key, among those that meet the conditions."""
+    # by rank, not by row number: an attempt leaves several rows under one key, and all of them count
     recency = func.rank().over(partition_by=[of.c[key] for key in keys], order_by=of.c.token.desc())
     ranked = select(of, recency.label("recency")).where(*conditions).subquery()
     return select(*(ranked.c[one.name] for one in of.c)).where(ranked.c.recency == 1)
@@ -169,6 +175,7 @@ def _is_locked(error: DBAPIError) -> bool:
 def _is_gone(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
+    # psycopg's error has no state where no server was reached; SQLite's errors have no such attribute
     state = getattr(error.orig, "sqlstate", "00000")
     if state is None:
         return isinstance(error, OperationalError)
@@ -176,11 +183,12 @@ def _is_gone(error: DBAPIError) -> bool:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
+    # Python's driver would begin by itself, and only at the first write; `_begin_sqlite` begins instead
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout={int(BUSY_SECONDS * 1000)}",
         "journal_mode=WAL",
-        "synchronous=NORMAL",
+        "synchronous=NORMAL",  # beside the log, a loss of power takes the last commits at most
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()

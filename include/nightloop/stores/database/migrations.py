@@ -36,6 +36,7 @@ def migrate_store(url: str, schema: StoreSchema, prepare: Step = _do_nothing, fi
     engine = build_engine(url, schema)
     try:
         with writing(engine, f"migrate/{schema.name}") as connection:
+            # asked under the lock: of two migrations that waited for it the second one finds the work done
             if find_revision(connection, schema) != schema.revision:
                 prepare(connection)
                 _upgrade(connection, schema)

@@ -26,7 +26,7 @@ from nightloop.stores.database.columns import Document
 from nightloop.stores.database.engine import StoreSchema, reading, writing
 
 ERASED = "erased"
-_SLICE = 200
+_SLICE = 200  # SQLite refuses a chain of more than a thousand conditions
 _TRIES, _PAUSE_SECONDS = 20, 0.5
 
 
@@ -78,15 +78,18 @@ def purge_deleted_rows(engine: Engine, schema: StoreSchema) -> None:
     """
     engine.dispose()
     if engine.dialect.name != "sqlite":
+        # VACUUM runs in no transaction; without FULL the bytes of deleted rows would stay in their pages
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for table in schema.metadata.sorted_tables:
                 connection.execute(text(f"VACUUM FULL {schema.name}.{table.name}"))
         return
     for _ in range(_TRIES):
+        # past SQLAlchemy, which begins a transaction, in which SQLite does not vacuum
         with closing(engine.raw_connection()) as opened:
             driver = opened.driver_connection
             assert driver is not None  # noqa: S101 - an open connection has its driver's connection
             driver.execute("VACUUM")
+            # until the log is written back, the file itself keeps its pages as they were
             is_busy, *_rest = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not is_busy:
             return

@@ -14,6 +14,7 @@ from nightloop.run import Replay, RunKey, format_night
 from nightloop.stores.lake.files import LakeFiles
 
 CONFLICT = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "ConcurrentModification")
+# so many commits of other nights may follow ours before it is looked for; else the newest version is told
 _HISTORY_DEPTH = 20
 
 

@@ -72,6 +72,7 @@ class LakeHistory:
                 continue
             partition = dict(part.split("=", 1) for part in inside.split("/")[:-1] if "=" in part)
             night, variant = (unquote(partition.get(name, "")) for name in PARTITION_COLUMNS)
+            # a file of unknown age counts as young and stays: a commit may be about to name it
             written = entry.mtime or datetime.now(UTC)
             found.append(DataFile(entry.path, night, variant, written, posixpath.basename(inside) in live))
         return found

@@ -70,6 +70,7 @@ class Lake:
     def exists(self, ref: DatasetRef) -> bool:
         """Tell whether the table has been created."""
         if self.is_local:
+            # asked before every read and write: a look at the folder costs no round trip to Spark
             return any(Path(self.path(ref), "_delta_log").glob("*.json"))
         try:
             _ = self.spark.read.format("delta").load(self.path(ref)).schema
@@ -117,8 +118,10 @@ class Lake:
     def stage(self, frame: DataFrame, ref: DatasetRef, replay: Replay, token: int) -> DataFrame:
         """Write the frame beside the tables and return it read back: it is computed once, whatever is asked of it."""
         self.claim()
+        # a folder per token: what a zombie still writes cannot mix with the rows of the attempt that counts
         path = self._stage_path(ref, replay, token)
         frame.write.mode("overwrite").parquet(path)
+        # with its schema stated Spark opens no file to learn it
         return self.spark.read.schema(nullable(frame.schema)).parquet(path)
 
     def drop_stage(self, ref: DatasetRef, replay: Replay, token: int) -> None:
@@ -167,7 +170,9 @@ class Lake:
         rows = expected if is_counted and expected is not None else frame.count()
         check_rows(rows, expected, f"publishing {ref} for {replay.run_key}")
         ordered, is_small = frame.select(*fields), rows <= _ONE_FILE_ROWS
+        # two nights that both create the table would conflict; two that replace their own nights of it do not
         self._create(ref, ordered)
+        # a commit of its own, before the nights are replaced: a kill in between leaves the old rows, only wider
         if wider:
             self._widen(ref, replay, wider)
         self._overwrite(ordered, ref, replay, token, is_small=is_small, may_add_columns=may_add_columns)
@@ -182,6 +187,7 @@ class Lake:
             return ""
         columns = sorted(column for column in rows.columns if not column.endswith("_wall"))
         document = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
+        # 60 bits a row, summed in 38 digits: their order does not matter, and no number of rows overflows
         digits = F.conv(F.substring(F.sha2(document, 256), 1, 15), 16, 10).cast("decimal(38,0)")
         total = rows.select(digits.alias("digits")).agg(F.sum("digits").alias("sum"), F.count("*").alias("rows")).head()
         text = f"{columns} {total['rows']} {total['sum']}" if total is not None else ""

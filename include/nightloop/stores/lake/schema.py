@@ -41,6 +41,7 @@ def checked_order(
         {field.name: field.dataType.simpleString() for field in expected} if expected is not None else found_types
     )
     added = [name for name in found_types if name not in expected_types]
+    # Delta would take a frame that lacks a column, and fill it with nulls
     is_equal = all(found_types.get(name) == dtype or name in wider for name, dtype in expected_types.items())
     if absent or not is_equal or (added and not may_add_columns):
         raise NightloopError(

@@ -95,6 +95,7 @@ class Upkeep:
         try:
             yield
         except self._lake.failures as error:
+            # a lost session or a fault of ours, which the next table would meet as well
             if "DELTA_" not in str(error):
                 raise
             self.failures[f"failed:{ref}"] = " ".join(str(error).split())[:300]

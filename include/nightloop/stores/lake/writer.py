@@ -47,6 +47,7 @@ def claim_lake(spark: "SparkSession", root: Path) -> None:
             cannot be written.
     """
     application = str(spark.conf.get("spark.app.id"))
+    # read and claimed under one lock: of two drivers that come at once the second one sees the first
     with _locked(root / ".writer.lock"):
         writer = _read_writer(root / _FILE)
         if writer is not None and writer.application == application:

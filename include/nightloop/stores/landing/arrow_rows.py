@@ -22,6 +22,7 @@ _OF_CONTRACT: Mapping[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": _TIMESTAMP,
 }
+# the first match counts: a BigInteger is an Integer too
 _OF_SQL: Sequence[tuple[type[sql.TypeEngine[Any]], pa.DataType]] = (
     (sql.Boolean, pa.bool_()),
     (sql.BigInteger, pa.int64()),
@@ -30,11 +31,12 @@ _OF_SQL: Sequence[tuple[type[sql.TypeEngine[Any]], pa.DataType]] = (
     (sql.Date, pa.date32()),
     (sql.LargeBinary, pa.binary()),
 )
+# the first match counts: to Python a bool is an int, and a datetime a date
 _OF_VALUES: Sequence[tuple[type, pa.DataType]] = (
     (bool, pa.bool_()),
     (int, pa.int64()),
     (float, pa.float64()),
-    (Decimal, pa.float64()),
+    (Decimal, pa.float64()),  # a query does not say how many digits it has
     (datetime, _TIMESTAMP),
     (date, pa.date32()),
     (bytes, pa.binary()),

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from nightloop.fault import Fault, NightloopError
 
 _OWN, _AIRFLOW = "NIGHTLOOP_CONNECTION_", "AIRFLOW_CONN_"
+# Airflow calls it postgres, a name that SQLAlchemy does not know
 _DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg", "mssql": "mssql+pyodbc"}
 
 

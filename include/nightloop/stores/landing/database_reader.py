@@ -63,7 +63,9 @@ def _select(connection: Connection, extract: DatabaseExtract, columns: Mapping[s
     if extract.table is not None:
         schema, _, name = extract.table.rpartition(".")
         return Table(name, MetaData(), schema=schema or None, autoload_with=connection)
+    # a colon would begin a parameter of SQLAlchemy's
     query = text((extract.query or "").strip().rstrip(";").replace(":", r"\:"))
+    # a query names its columns only in an answer: ask for one without rows
     nothing = select(text("*")).select_from(query.columns().subquery("extracted")).where(text("1 = 0"))
     names = list(connection.execute(nothing).keys())
     typed = [column(name, _type_of_text(columns.get(name))) for name in names]
@@ -83,17 +85,20 @@ def _within(rows: FromClause, changed_at: str | None, window: ChangeWindow, wher
         found = ", ".join(rows.c.keys())
         raise NightloopError(Fault(f"changed_at of {where}", changed_at, found, "name a column of it"))
     changed = rows.c[changed_at]
+    # in order of change, which `_row` keeps: of two versions of a record in one night the later row stands
     query = query.where(changed <= _naive(window.to)).order_by(changed)
     return query if window.after is None else query.where(changed > _naive(window.after))
 
 
 def _naive(instant: datetime) -> datetime:
+    # fits both kinds of column: one without a zone counts as UTC, and PostgreSQL's session is in UTC for the other
     return instant.astimezone(UTC).replace(tzinfo=None)
 
 
 def _read_batches(
     rows: FromClause, parts: Iterator[Sequence[Any]], columns: Mapping[str, Column], where: str
 ) -> pa.RecordBatchReader:
+    # the schema stands before the first batch goes out, and a query's types are those of its values
     first = next(parts, [])
     types = [
         type_of_column(each.type)

@@ -34,6 +34,7 @@ def open_delta(extract: DeltaExtract, window: ChangeWindow) -> DeltaTable | None
     if known:
         table.load_as_version(max(known))
         return table
+    # the log no longer reaches back that far; where it holds version 0, the table had not begun
     if min(committed) > 0:
         found = f"versions from {min(committed)} on"
         remedy = "keep the table's log longer, or declare `changed_at`"

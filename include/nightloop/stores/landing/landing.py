@@ -123,8 +123,10 @@ def land_file(written: Path, folder: str, name: str, arrived_at: datetime) -> No
     partial = Path(folder, f".{name}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(written, partial)
+    # in whole numbers: a float does not hold the nanoseconds since 1970
     nanoseconds = int(arrived_at.timestamp()) * 10**9 + arrived_at.microsecond * 1000
     os.utime(partial, ns=(nanoseconds, nanoseconds))
+    # linked, not renamed, which would replace what another attempt has landed
     with suppress(FileExistsError):
         Path(folder, name).hardlink_to(partial)
     partial.unlink()
@@ -172,6 +174,7 @@ def _list_folder(folder: Path) -> Iterator[LandedFile]:
 
 def _look_at(path: Path) -> tuple[int, datetime]:
     facts = path.stat()
+    # to the microsecond, as the ledger keeps it: by exactly this instant the manifest finds a file again
     return facts.st_size, datetime.fromtimestamp(facts.st_mtime_ns // 1000 / 1e6, tz=UTC)
 
 

@@ -32,6 +32,7 @@ _FIRST_WAIT_SECONDS = 0.2
 _RANGE_BYTES = 8 << 20
 _HEADS_AT_ONCE = 8
 _REPLACED = "PreconditionFailed"
+# a HEAD has no body to name its refusal, only a status
 _REFUSED = {"NoSuchBucket", "NoSuchKey", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "404"}
 _NO_ACCESS = (NoCredentialsError, PartialCredentialsError, NoRegionError)
 
@@ -70,6 +71,7 @@ def list_objects(folder: str) -> list[StoredObject]:
     client = open_client()
 
     def describe(entry: Mapping[str, Any]) -> StoredObject:
+        # a listing carries no metadata
         metadata = client.head_object(Bucket=bucket, Key=entry["Key"])["Metadata"]
         address = f"s3a://{bucket}/{entry['Key']}"
         return StoredObject(address, entry["ETag"], entry["Size"], entry["LastModified"].astimezone(UTC), metadata)
@@ -96,6 +98,7 @@ def put_file(file: Path, address: str, metadata: Mapping[str, str]) -> None:
     bucket, key = split_address(address)
     client = open_client()
     with _named_errors(address):
+        # of all keys that begin so the key itself sorts first
         if client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [{}])[0].get("Key") == key:
             return
         try:

@@ -53,6 +53,7 @@ class ModelRecords(LedgerPart):
             select(models)
             .join(champion_changes, _same_model())
             .where(champion_changes.c.scope == scope, champion_changes.c.decided_as_of < as_of)
+            # of two changes decided as of one night the one made later holds
             .order_by(champion_changes.c.decided_as_of.desc(), champion_changes.c.id.desc())
         )
         found = self._fetch(query.limit(1))

@@ -26,6 +26,7 @@ class MonitoringRecords(LedgerPart):
 
     def counts(self, scope: str, first: datetime, last: datetime, variant: str = MAIN_VARIANT) -> list[CountsRow]:
         """Return the counts of every night and job, oldest night first."""
+        # per job: another job of the night draws a higher token, and takes nothing of this one away
         query = current_rows(counts, (*RUN_KEY, "job"), nights_within(counts, scope, first, last, variant))
         rows = sorted(self._fetch(query), key=itemgetter("as_of", "job", "name"))
         nights = [list(found) for _, found in groupby(rows, itemgetter("as_of", "job"))]
@@ -67,6 +68,7 @@ class MonitoringRecords(LedgerPart):
 
     def write_metrics(self, token: int, rows: Sequence[MetricRow]) -> None:
         job = self._job_of(token)
+        # SQLite turns NaN into null by itself and PostgreSQL does not: both are given null
         finite = [{**asdict(row), "value": None if math.isnan(row.value) else row.value} for row in rows]
         self._append(metrics, [{**row, "job": job, "token": token} for row in finite])
 

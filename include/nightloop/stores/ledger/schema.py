@@ -23,7 +23,7 @@ from nightloop.stores.database.engine import StoreSchema
 metadata = MetaData(schema="ledger")
 LEDGER = StoreSchema("ledger", metadata, revision="0004")
 
-_Id = BigInteger().with_variant(Integer, "sqlite")
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself for INTEGER alone
 
 
 def _run_key(*, is_key: bool = True) -> tuple[Column[Any], ...]:

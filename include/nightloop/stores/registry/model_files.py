@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from nightloop.fault import Fault, NightloopError
 
-_ONNX_MAGIC = b"\x08"
+_ONNX_MAGIC = b"\x08"  # the tag of `ir_version`, the first field of an ONNX model
 _REFUSED = {
     b"\x80": "a Python pickle",
     b"PK\x03\x04": "a zip archive (PyTorch, NumPy or pickle inside)",

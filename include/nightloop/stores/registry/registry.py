@@ -23,9 +23,10 @@ _KEY, _DIGEST, _RUN_KEY, _RECIPE, _SUPERSEDED = (
     f"nightloop.{name}" for name in ("key", "digest", "run_key", "recipe", "superseded")
 )
 _MODEL_FOLDER, _MODEL_FILE = "model", "model.onnx"
+# MLflow's limits: entries of one call, characters of one parameter
 _METRICS_PER_CALL, _PARAMS_PER_CALL = 1000, 100
 _PARAM_CHARACTERS = 6000
-_MOST_RUNS = 10_000
+_MOST_RUNS = 10_000  # where none is asked for MLflow returns a thousand
 _ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -87,6 +88,7 @@ class Registry:
         self._log_params(run.info.run_id, params)
         self._log_metrics(run.info.run_id, epochs, figures or {})
         self._log_model(run.info.run_id, model)
+        # last: only a run that holds everything is FINISHED, and found again by a retry
         self._client.set_terminated(run.info.run_id)
         for old in earlier:
             self._supersede(old)
@@ -140,6 +142,7 @@ class Registry:
             try:
                 self._client.create_experiment(scope, artifact_location=f"{self._artifacts}/{scope}")
             except MlflowException as error:
+                # another candidate, trained side by side, may have made it since
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
         experiment = self._client.get_experiment_by_name(scope)
@@ -151,6 +154,7 @@ class Registry:
 
     def _supersede(self, run: "Run") -> None:
         self._client.set_tag(run.info.run_id, _SUPERSEDED, "true")
+        # left by an attempt that was killed: it would be shown as running for ever
         if run.info.status == "RUNNING":
             self._client.set_terminated(run.info.run_id, status="KILLED")
 
@@ -178,6 +182,7 @@ class Registry:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / _MODEL_FOLDER
             requirements = [f"onnx=={onnx.__version__}", "onnxruntime"]
+            # external data would lie in a second file, which no digest covers
             mlflow.onnx.save_model(
                 onnx.load_model_from_string(model), path, pip_requirements=requirements, save_as_external_data=False
             )

@@ -17,6 +17,7 @@ SLICE_ROWS = 20_000
 def load_batches(connection: Connection, table: Table, batches: Iterable[pa.RecordBatch]) -> None:
     """Append batches that have exactly the table's columns; memory is bounded by one batch."""
     if is_sqlite(connection):
+        # not by ADBC: its own SQLite, beside Python's in one process, has corrupted the file
         _insert(connection, table, batches)
     else:
         _copy(connection, table, batches)
@@ -33,6 +34,7 @@ def _insert(connection: Connection, table: Table, batches: Iterable[pa.RecordBat
 
 def _to_sqlite(column: pa.Array) -> list[object]:
     if pa.types.is_timestamp(column.type):
+        # as SQLAlchemy writes an Instant there, microseconds included, for SQLite compares them as text
         column = pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%d %H:%M:%S")
     return column.to_pylist()  # type: ignore[no-any-return]
 
@@ -40,7 +42,9 @@ def _to_sqlite(column: pa.Array) -> list[object]:
 def _copy(connection: Connection, table: Table, batches: Iterable[pa.RecordBatch]) -> None:
     name = f"{schema_of(connection, WAREHOUSE)}.{table.name}"
     statement = f"COPY {name} ({_column_list(connection, table)}) FROM STDIN WITH (FORMAT csv)"
+    # the instants of the CSV carry no zone
     connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
+    # Arrow quotes every text and leaves nulls bare: so COPY tells an empty text from null
     options = pyarrow.csv.WriteOptions(include_header=False)
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 - an open connection has its driver's connection

@@ -55,6 +55,7 @@ def night_instants(nights: pa.Array) -> pa.Array:
     >>> night_instants(pa.array(["20250105T0200Z"])).to_pylist()[0].isoformat()
     '2025-01-05T02:00:00+00:00'
     """
+    # a name is parsed once a night, not once a row
     encoded = nights.dictionary_encode() if not pa.types.is_dictionary(nights.type) else nights
     instants = pa.array([parse_night(night) for night in encoded.dictionary.to_pylist()], INSTANT)
     return instants.take(encoded.indices)
@@ -79,6 +80,7 @@ def _fit_column(batch: pa.RecordBatch, name: str, kind: TypeEngine[object], give
     target = _arrow_type(kind)
     if name in batch.schema.names and name not in ("use_case", "variant", "loaded_wall"):
         fitted = batch.column(name).cast(target)
+        # SQLite keeps no NaN, so that null stands for it in both databases
         return pc.if_else(pc.is_nan(fitted), pa.scalar(None, target), fitted) if target == pa.float64() else fitted
     lake_name = _LAKE_NAMES.get(name)
     if lake_name in batch.schema.names:

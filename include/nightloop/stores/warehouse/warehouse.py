@@ -65,7 +65,7 @@ class Warehouse:
         return self._replace(outcomes, run_keys, rows, token)
 
     def replace_performance(self, run_keys: RunKeys, rows: Rows, token: int) -> int:
-        """Replace the metrics of the run keys, the measuring nights; see `warehouse_rows.performance_table`."""
+        """Replace the metrics of the run keys, the measuring nights; see `stores.warehouse.rows.performance_table`."""
         return self._replace(performance, run_keys, rows, token)
 
     def replace_verdict(self, run_key: RunKey, verdict: Verdict, model_version: int | None, token: int) -> int:
@@ -129,9 +129,11 @@ class Warehouse:
         counted: Counter[datetime] = Counter()
         batches = fit_batches(rows.to_batches() if isinstance(rows, pa.Table) else rows, into, keys, loaded_wall)
         with writing(self._engine, f"warehouse/{into.name}/{keys[0].scope}") as connection:
+            # under the lock: no newer load can come between this look and the rows
             _assert_token(connection, into, keys, token)
             connection.execute(delete(into).where(_of_keys(into, keys)))
             load_batches(connection, into, _count_rows(batches, counted))
+            # after the rows, which are counted while they stream
             _record_load(connection, into, keys, token, counted)
         return counted.total()
 
