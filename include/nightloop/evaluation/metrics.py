@@ -78,6 +78,9 @@ def _grouped(labels: Floats, scores: Floats, weights: Floats) -> tuple[Floats, F
     ranked = scores[order]
     starts = np.concatenate([[0], np.flatnonzero(ranked[1:] != ranked[:-1]) + 1])
     ordered = weights[:, order]
+    if len(starts) == len(order):  # no two scores are equal: the sums of the groups are the rows themselves
+        positive = ordered * labels[order]
+        return positive, ordered - positive
     positive = np.add.reduceat(ordered * labels[order], starts, axis=1)
     return positive, np.add.reduceat(ordered, starts, axis=1) - positive
 
