@@ -43,6 +43,7 @@ def join_versions(sql: str, conditions: Mapping[str, Condition]) -> tuple[str, f
         found[name].append((min(place["start"] for place in places), max(place["end"] for place in places) + 1, text))
     tables = [table.name.lower() for table in statement.find_all(exp.Table)]
     direct = frozenset(name for name, edits in found.items() if edits and len(edits) == tables.count(name))
+    # from the end on, so that the places of earlier edits stay true
     for start, end, text in sorted((edit for name in direct for edit in found[name]), reverse=True):
         sql = f"{sql[:start]}({text}){sql[end:]}"
     return sql, direct
@@ -73,14 +74,17 @@ def carry_columns(sql: str, columns: Mapping[str, str]) -> str | None:
         return None
     begin = base.this.meta["start"]
     tokens = Dialect.get_or_raise(DIALECT).tokenize(sql)
+    # the last FROM ahead of the spine's name: `IS DISTINCT FROM` in an output brings such a token too
     place = max(token.start for token in tokens if token.token_type is TokenType.FROM and token.start < begin)
     carried = "".join(f", `{spine}`.`{column}` AS `{name}`" for name, column in columns.items())
+    # on a line of its own: a `-- comment` may end the one before
     return f"{sql[:place].rstrip()}\n{carried}\n{sql[place:]}"
 
 
 def _joins_by_row(statement: exp.Expr, sources: Collection[str]) -> Iterator[tuple[str, str, str, exp.EQ]]:
     """Yield source, its alias, the spine's alias and the equality of each join of the spine that may be rewritten."""
     named = {cte.alias.lower() for cte in statement.find_all(exp.CTE)}
+    # the versions have no `row_id`: a query that shows or reads it otherwise than in the join keeps the view
     stars = [star for star in statement.find_all(exp.Star) if not isinstance(star.parent, exp.Count)]
     rows = [column for column in statement.find_all(exp.Column) if column.name.lower() == _ROW]
     if stars or named & {_SPINE, *sources} or any(not column.table for column in rows):

@@ -34,6 +34,7 @@ def build_features(
         NightloopError: the query is wrong, or lacks a declared feature.
     """
     declared = (*numeric, *categorical)
+    # prefixed, as the query may return columns of the same names
     own = {f"_spine_{name}": name for name in spine.columns if name not in {"night", "variant", *declared}}
     own |= {"_spine_night": "_night", "_spine_variant": "_variant"}
     query, views = _plan(spine, figures, sources, sql)

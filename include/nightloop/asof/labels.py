@@ -127,6 +127,7 @@ def _select_after(
     )
     first = min(cohort.as_of for cohort in cohorts)
     last = max(cohort.matures_at for cohort in cohorts)
+    # a decision may lie long before its night, and the lookback counts from the decision
     bounds = Bounds(_MATURES, _MATURED, "_decided", min(first, first_decision or first), last)
     maturities = {cohort.matures_at for cohort in cohorts}
     cutoff = Cutoff(last, last) if len(maturities) == 1 else None

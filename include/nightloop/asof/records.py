@@ -11,6 +11,7 @@ from sqlglot.executor import execute
 from nightloop.asof.params import SourceView
 from nightloop.run import format_night
 
+# as in `asof.versions`: by another order a trace would name versions that the row did not meet
 _ORDER = ("known_at", "night", "_file", "_row")
 
 
@@ -34,6 +35,7 @@ def select_records(
         is_history = pc.less_equal(_micros(rows.column("known_at")), ends)
         is_loaded = pc.or_(is_loaded, pc.and_(pc.equal(rows.column("known_by"), "declared"), is_history))
     is_known = pc.less_equal(_micros(rows.column("known_at")), _to_micros(decided))
+    # chosen before the join: under its old key a record that has moved would show a version that is over
     found = _last_versions(rows.filter(pc.and_(is_loaded, is_known)), view)
     for left, right in view.join.items():
         found = found.filter(equals(found.column(left), key[right]))
@@ -72,6 +74,7 @@ def _without_tombstones(rows: pa.Table, view: SourceView) -> pa.Table:
 
 
 def _micros(instants: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray | pa.Scalar:
+    # as numbers, for the two sides of a comparison may differ in unit and zone
     return instants.cast(pa.timestamp("us", getattr(instants.type, "tz", None))).cast(pa.int64())
 
 

@@ -71,6 +71,7 @@ def build_spine(
             Fault("columns of spine.sql", ", ".join((*entity, "decision_time")), ", ".join(rows.columns), "select them")
         )
     decided = rows.withColumn("decision_time", F.col("decision_time").cast("timestamp"))
+    # an instant has no `@`: the last one of an id parts it from the entity, for erasure and the warehouse's keys
     row_id = F.concat_ws("@", F.concat_ws("|", *(F.col(name).cast("string") for name in entity)), _micros())
     night = F.date_format(F.col("as_of"), _NIGHT_NAME) if "as_of" in rows.columns else _derived_night(nights)
     own = [
@@ -100,6 +101,7 @@ def check_spine(spine: DataFrame, nights: Sequence[Night], entity: Sequence[str]
         F.count_distinct("row_id").alias("distinct"),
         F.sum(is_keyless.cast("int")).alias("keyless"),
         F.sum(is_early.cast("int")).alias("early"),
+        # as numbers: instants that are collected lose their zone and stand in that of the host
         F.unix_micros(F.min("decision_time")).alias("first"),
         F.unix_micros(F.max("decision_time")).alias("last"),
     )
@@ -111,6 +113,7 @@ def check_spine(spine: DataFrame, nights: Sequence[Night], entity: Sequence[str]
         for expectation, number, remedy in (
             ("one row per entity and decision_time", row["rows"] - row["distinct"], "make the query's rows unique"),
             ("entity and decision_time never null", row["keyless"], "filter them out"),
+            # null for rows that belong to no night, which the next fault names
             ("decision_time at or before as_of", row["early"] or 0, "decide no later than the night"),
             (
                 "rows of the replay's nights only",
@@ -135,6 +138,7 @@ def _derived_night(nights: Sequence[Night]) -> Column:
     """The first night at or after the decision; of a decision after the last night there is none."""
     ticks = F.array(*(F.lit(night.as_of) for night in nights))
     later = F.filter(ticks, lambda tick: tick >= F.col("decision_time"))
+    # in ANSI mode `element_at` of an empty array is an error
     return F.date_format(F.try_element_at(later, F.lit(1)), _NIGHT_NAME)
 
 

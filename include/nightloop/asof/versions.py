@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+# file and row make the order total: among equal instants Spark would choose anew in every run
 _ORDER = ("known_at", "night", "_file", "_row")
 _NEVER = "TIMESTAMP '9999-01-01 00:00:00'"
 _NO_NIGHT = "9"  # after every name of a night
@@ -28,8 +29,10 @@ def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
     order = record.orderBy(*_ORDER)
     ordered = rows.withColumns(
         {
+            # never null: in `is_last_at` a null would hide the last version of every record
             "_next_known": F.coalesce(F.lead("known_at").over(order), F.expr(_NEVER)),
             "_next_loaded": F.coalesce(F.lead("_loaded").over(order), F.lit(_NO_NIGHT)),
+            # the version before it tells: loaded no later than this one, it has succeeded all that this one would
             "_overtakes": F.col("_loaded") < F.lag("_loaded").over(order),
         }
     )
@@ -37,6 +40,7 @@ def add_spans(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
     overtaking = F.struct(place.alias("place"), F.col("known_at").alias("known"), F.col("_loaded").alias("loaded"))
     listed = ordered.withColumn("_listed", F.collect_list(F.when(F.col("_overtakes"), overtaking)).over(record))
     later = F.filter("_listed", lambda one: one["place"] > place)
+    # null for nearly every version, which spares `is_last_at` the search of a list
     return listed.withColumn("_overtaken_by", F.when(F.size("_listed") > 0, later)).drop("_overtakes", "_listed")
 
 

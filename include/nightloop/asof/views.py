@@ -26,7 +26,9 @@ def run_sql(sql: str, views: Mapping[str, DataFrame], where: str) -> DataFrame:
         clauses.append(f"`{name}` AS (SELECT * FROM {own})")  # noqa: S608 - both names are ours
     text = sql.strip().rstrip(";")
     try:
+        # the text on lines of its own, as it may end in a `-- comment`
         result = session.sql(f"WITH {', '.join(clauses)}\nSELECT * FROM (\n{text}\n)")
+        # Connect analyses nothing before it is asked: a wrong query would fail later, without the name of its file
         _ = result.columns
     except PySparkException as error:
         message = " ".join((error.getMessage() or str(error)).split("SQLSTATE")[0].split())

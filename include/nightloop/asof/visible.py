@@ -17,6 +17,7 @@ from nightloop.asof.versions import add_spans, is_last_at, last_versions
 from nightloop.run import format_night
 
 NIGHT_PATTERN = "yyyyMMdd'T'HHmmX"
+# a row may be known up to 31 days after the night of its partition (`known_at:future` in `etl.typing`)
 _SLACK = timedelta(days=32)
 _PARTITION = ("night", "variant", "_file", "_row")
 
@@ -87,6 +88,7 @@ def select_versions(source: AsofSource, bounds: Bounds, cutoff: Cutoff | None = 
         versions = last_versions(rows.where(is_visible), source.view.record_keys)
     else:
         versions = add_spans(rows.where(F.col("known_at") <= F.lit(bounds.last)), source.view.record_keys)
+    # only once the last version is chosen: dropped before, a tombstone would uncover what it deletes
     if source.view.tombstone:
         versions = versions.where(~F.coalesce(F.expr(source.view.tombstone), F.lit(False)))
     return versions
@@ -109,8 +111,10 @@ def select_new(source: AsofSource, nights: Sequence[Night]) -> DataFrame:
     """Return what each night learned first: per record and night the last of its versions, with `as_of`."""
     view = source.view
     first, last = min(night.previous_as_of for night in nights), max(night.as_of for night in nights)
+    # history's `_loaded` names no night: it parses to null, which `greatest` passes over
     visible_from = F.greatest("known_at", F.try_to_timestamp("_loaded", F.lit(NIGHT_PATTERN)))
     span = Bounds("as_of", "as_of", "as_of", first, last)
+    # what is new was known or loaded within these nights: no lookback is needed to find it
     rows = _known_rows(source, span, is_lookback_ignored=True).withColumn("_from", visible_from)
     fresh = rows.where((F.col("_from") > F.lit(first)) & (F.col("_from") <= F.lit(last)))
     taken = fresh.join(
@@ -142,7 +146,9 @@ def _known_rows(source: AsofSource, bounds: Bounds, *, is_lookback_ignored: bool
         rows = rows.where(F.col("night") >= format_night(bounds.first - timedelta(days=lookback) - _SLACK))
     if source.opened is None:
         return rows.where(F.col("night") <= format_night(bounds.last)).withColumn("_loaded", F.col("night"))
+    # without an upper bound: any later night may have brought history
     opened = rows.sparkSession.createDataFrame([*source.opened.items()], "night string, _opened timestamp")
     is_history = (F.col("known_by") == "declared") & (F.col("known_at") <= F.col("_opened"))
+    # the empty name sorts before every night's
     loaded = F.when(is_history, F.lit("")).otherwise(F.col("night"))
     return rows.join(F.broadcast(opened), "night", "left").withColumn("_loaded", loaded).drop("_opened")

@@ -9,6 +9,7 @@ Kind = Literal["numeric", "categorical"]
 Histogram = NDArray[np.float64]
 
 FLOOR_SHARE = 0.01
+# of a small difference the index is so many times the divergence in bits: `noise` is stated in the former
 _BITS_PER_PSI = 8 * np.log(2)
 
 
@@ -59,6 +60,7 @@ def measure_effect(current: Histogram, baseline: Histogram, kind: Kind) -> float
     n, m = float(current.sum()), float(baseline.sum())
     if n == 0 or m == 0:
         return float("nan")
+    # a bin that is empty on both sides adds no noise
     bins = int(np.count_nonzero(current + baseline))
     noise = (bins - 1) * (1 / n + 1 / m)
     if kind == "numeric":

@@ -64,6 +64,7 @@ def _scan_volume(history: History, params: DriftParams) -> list[tuple[datetime, 
 
     def judge(night: int, whole: Sequence[int]) -> FeedFault | None:
         usual, low = float(np.median(rows[whole])), float(np.quantile(rows[whole], 0.2))
+        # a low quantile is that of quiet days: where weekends bring less than half, they are not broken each time
         limit = min((1 - params.volume_drop) * usual, _QUIET_VOLUME * low)
         is_broken = usual >= params.min_rows and rows[night] < limit
         return FeedFault(ROW_COUNT, "volume", float(rows[night]), usual, limit) if is_broken else None
@@ -107,6 +108,7 @@ def _judge_column(column: ColumnHistory, night: int, whole: Sequence[int], param
 
     missing = exceed("missing", column.missing_rate, params.missing_jump)
     usual_missing = float(column.missing_rate[list(whole)].max())
+    # a column that is mostly missing cannot rise by the jump; that 30 expected values are all gone tells as much
     if missing or (column.missing_rate[night] == 1 and column.rows[night] * (1 - usual_missing) >= _FEW):
         return FeedFault(column.column, "missing", float(column.missing_rate[night]), usual_missing, 1.0)
     usual_top = float(column.top_share[list(whole)].max())

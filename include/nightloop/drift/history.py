@@ -47,6 +47,7 @@ class ColumnHistory:
     bins: tuple[str, ...]
     counts: Histogram
     edges: tuple[float, ...] = ()
+    # every later night compares the same pairs again
     _effects: dict[tuple[int, tuple[int, ...]], float] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -110,6 +111,7 @@ def build_history(profiles: Iterable[Profiled]) -> History:
     groups: dict[tuple[str, str, tuple[float, ...]], list[Profiled]] = defaultdict(list)
     for profile in profiles:
         rows[profile.as_of] = max(rows.get(profile.as_of, 0), profile.rows)
+        # without counts a night had too few rows, or nothing but missing values, which is evidence
         if profile.counts or profile.missing == profile.rows > 0:
             groups[profile.column, profile.kind, tuple(profile.edges)].append(profile)
     columns: dict[str, list[ColumnHistory]] = defaultdict(list)
@@ -142,6 +144,7 @@ def _lay_out(members: Sequence[Profiled]) -> ColumnHistory:
     kind: Kind = "numeric" if members[0].kind == "numeric" else "categorical"
     edges = tuple(members[0].edges)
     if kind == "numeric":
+        # around a single edge lie three bins: below, at and above it
         keys = [str(position) for position in range(len(edges) + 1 if len(edges) > 1 else 3)]
         bins = name_bins(edges) if edges else ("0", "1", "2")
     else:

@@ -40,4 +40,5 @@ class DriftParams(BaseModel):
     ignored: tuple[str, ...] = Field(default=(), description="columns that move with the season: shown, never a cause")
     min_rows: int = Field(default=200, ge=1, description="fewer rows in a night are no evidence")
     min_new_rows: int = Field(default=500, ge=1, description="matured rows like tonight's that make retraining useful")
+    # measured: Evidently draws 20 columns of so many rows in 7 s, and of half a million in 65 s
     report_rows: int = Field(default=20_000, ge=100, description="rows sampled for the Evidently report")

@@ -12,7 +12,7 @@ from nightloop.drift.params import DriftParams
 
 _LARGER_IS_BETTER = {"roc_auc", "pr_auc", "accuracy"}
 _LEAST_QUIET = 5
-_SD_PER_MAD = 1.4826
+_SD_PER_MAD = 1.4826  # of a normal distribution
 
 
 class Measured(Protocol):
@@ -90,6 +90,7 @@ def measure_fall(
     if not fresh:
         return None
     tested = fresh[-params.evidence.n :]
+    # the spread is that before the tested cohorts: a fall must not raise its own limit
     limit = max(params.performance_drop, params.quiet_factor * _spread(losses[: tested[0]]))
     worse = tuple(measured[position].cohort_as_of for position in tested if losses[position] >= limit)
     is_alarm = losses[-1] >= limit and len(worse) >= params.evidence.m

@@ -128,6 +128,7 @@ def describe_change(column: ColumnHistory, night: int, baseline: Sequence[int]) 
     present = column.counts[night][:-1].sum() and pool[:-1].sum()
     if len(column.edges) < 2 or not present:  # noqa: PLR2004 - one edge spans no range
         return words
+    # an open bin has no middle: its rows stand at its edge
     low = (column.edges[0], *column.edges)
     positions = np.array([(left + right) / 2 for left, right in pairwise((*low, column.edges[-1]))])
     moved = scaled_wasserstein(column.counts[night][:-1], pool[:-1], positions)

@@ -53,6 +53,7 @@ class NightReading:
         """Every column that can be judged tonight."""
         is_first = not list_acknowledged(self.past)
         measured = (
+            # scores begin anew with each champion, acknowledged by no verdict: their baseline must be whole every time
             measure_shift(segments, self.inputs.as_of, self.params, is_first=is_first or name == SCORE_COLUMN)
             for name, segments in self.segments.items()
         )
@@ -117,6 +118,7 @@ class NightReading:
     def _cut(self, column: ColumnHistory) -> Segments:
         starts = list_acknowledged(self.past)
         if column.column == SCORE_COLUMN and self.inputs.champion is not None:
+            # another model scores otherwise: its nights are a population of their own
             own = [night for night in column.nights if night > self.inputs.champion.since]
             starts = [*starts, *own[:1]]
         broken = {

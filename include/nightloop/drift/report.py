@@ -59,6 +59,7 @@ def _draw(current: pd.DataFrame, reference: pd.DataFrame, kinds: Mapping[str, Ki
         Dataset.from_pandas(_typed(frame, numeric, categorical), data_definition=definition)
         for frame in (current, reference)
     ]
+    # named, as Evidently takes another method above 1,000 rows
     methods = {column: _METHODS[kind] for column, kind in kinds.items()}
     report = Report([DataDriftPreset(columns=[*kinds], per_column_method=methods)])
     html: str = report.run(*datasets).get_html_str(as_iframe=False)
@@ -73,6 +74,7 @@ def _typed(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[st
 
 
 def _why_not(current: pd.DataFrame, reference: pd.DataFrame, column: str) -> str:
+    # one empty column would end Evidently's whole report
     if current[column].notna().sum() == 0 or reference[column].notna().sum() == 0:
         return "empty"
     return "constant" if pd.concat([current[column], reference[column]]).dropna().nunique() == 1 else ""

@@ -81,6 +81,7 @@ def _tables(results: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_table(path: str, results: Mapping[str, Any], erasure: Erasure) -> dict[str, Any]:
+    # an erasure that began anew, since a run wrote the subject again, has removed files more than once
     history, earlier = results[f"lake/{path}/history"], results.get(f"lake/{path}/earlier", {})
     return {
         "table": path,

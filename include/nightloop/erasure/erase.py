@@ -121,6 +121,7 @@ class Erasure:
             if ref.owner in self.owners:
                 self.journal.once(f"lake/{ref}/before", lambda: self.history.version(ref))  # noqa: B023 - called at once
                 self.journal.once(f"lake/{ref}/after", partial(self._delete_rows, ref))
+                # written down before anything is removed: after a kill nothing could tell what is gone
                 history = self.journal.once(f"lake/{ref}/history", partial(self._list_history, ref, abandoned))
                 self.journal.once(f"lake/{ref}/removed", partial(self._remove, history))
 
@@ -143,6 +144,7 @@ class Erasure:
         self.journal.once("work", self._remove_work)
         self.stores.ledger.close()  # a handle on a database file that is closed drops the locks of the open ones
         self.stores.warehouse.close()
+        # in every attempt, as a run under way may have written since; the certificate names what all of them treated
         swept: Swept = sweep_folder(self.stores.settings, self.traces)
         earlier = self.journal.results.get("swept", {})
         self.journal.forget("swept")
@@ -176,6 +178,8 @@ class Erasure:
                 done[kind] = [*paths, *done[kind]]
             self.journal.results[f"lake/{path}/earlier"] = done
         self.found["warehouse"].update(loaded)
+        # not `before`: the certificate names the version that the first attempt found;
+        # `forget` writes the journal, and with it what was added above
         again_due = [f"lake/{path}/{step}" for path in again.keys for step in ("after", "history", "removed")]
         for step in (*again_due, *(f"warehouse/{name}" for name in loaded), "stages"):
             self.journal.forget(step)

@@ -75,6 +75,7 @@ def find_rows(subject: Subject, sources: Mapping[str, Source], names: Sequence[s
     """Search every data file of the lake until nothing new turns up; `names` are the known use cases."""
     found, tables = Found(subject), lake.tables()
     size = -1
+    # what a record is called in one table may lead to rows of a table that was searched before
     while size != found.size:
         size = found.size
         for ref in tables:
@@ -92,6 +93,7 @@ def _search_source(found: Found, ref: DatasetRef, source: Source, lake: LakeHist
     origins = found.of_owner(ref.owner, _SOURCE_LAYERS)
     if not columns and not origins:
         return
+    # a key of several columns names nobody, and a quarantined row holds its key within a document only
     record = source.keys[0] if len(source.keys) == 1 and ref.layer != "quarantine" else ""
     place = Place(_STAGES[ref.layer], ref.owner, record)
     if ref.layer == "raw" and record:
@@ -126,6 +128,7 @@ def _search_use_case(found: Found, ref: DatasetRef, lake: LakeHistory) -> None:
         own = rows.filter(match_rows(rows, {**columns, "row_id": {key[0] for key in row_ids}}))
         _keep(found, ref, file, ROW, own)
         if ref.layer == "labels" and own.num_rows:
+            # training takes observed outcomes alone: from the others no model has learned
             seen = own.filter(own.column("is_observed"))
             decided = (value.isoformat() for value in seen.column("decision_time").to_pylist())
             found.labels.update((ref.owner, instant, file.night) for instant in decided)
@@ -141,6 +144,7 @@ def _search_forsaken(found: Found, ref: DatasetRef, lake: LakeHistory) -> None:
 
 
 def _keep(found: Found, ref: DatasetRef, file: DataFile, names: Sequence[str], own: pa.Table) -> None:
+    # the last two name the file's partition and are no columns of it
     texts = [own.column(name).cast(pa.string()).to_pylist() for name in names[:-2]]
     keys = {(*values, file.night, file.variant) for values in zip(*texts, strict=True)}
     if keys:

@@ -52,6 +52,7 @@ class LandedSource:
             file = listing.get(plan["path"])
             if file is not None:
                 content, dropped = self._without(file)
+                # nothing to drop: a killed attempt has written the file, perhaps before it could tell the manifest
                 size = replace_content(file, content) if dropped else file.size
                 record(replace(file, size=size), plan["records"])
                 erased.append({**plan, "checksum_after": compute_checksum(file), "size_after": size})

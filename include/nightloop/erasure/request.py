@@ -52,6 +52,7 @@ class Inbox:
         """
         path = self.request_path(check_name(name))
         _assert_private(path)
+        # spreadsheets begin their CSV with a byte order mark
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
         columns = [column for column in (rows[0] if rows else {}) if column is not None]
@@ -81,6 +82,7 @@ class Journal:
         if step not in self.results:
             self.results[step] = act()
             partial = self._path.with_suffix(".partial")
+            # private before it holds anything
             partial.touch(mode=0o600)
             partial.write_text(json.dumps(self.results))
             partial.replace(self._path)

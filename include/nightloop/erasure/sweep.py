@@ -9,6 +9,7 @@ from nightloop.stores.trace_search import TraceHit, search_folder
 
 _REMOVABLE = ("reports", "work", "artifacts")
 _MODEL_FILES = ("model.onnx", "MLmodel")
+# other steps erase these; requests and journals go last, as they tell what to erase
 _ELSEWHERE = ("erasures", "landing", "lake")
 _MASK = b"*"
 

@@ -77,6 +77,7 @@ def declared_period(path: str, known_at: KnownAt) -> datetime:
         ) from error
     if groups.get("day"):
         return start + timedelta(days=1)
+    # 31 days after the first of a month always lies the next one
     return (start + timedelta(days=31)).replace(day=1)
 
 
@@ -107,6 +108,7 @@ def assign_files(
             continue
         opened = calendar.preceding(as_of) + _INSTANT
         if as_of != claimed:
+            # the least step beyond the bound of a punctual file: `restore_assignment` tells late ones by it
             known_at = min(max(arrival.arrived_at, opened + _INSTANT), as_of)
             assigned.append(Assignment(arrival, as_of, known_at, "arrival", is_late=True))
         elif params.by == "column":
@@ -136,6 +138,7 @@ def drop_loaded(
     """Split (file, checksum) pairs into those to load and those whose content was loaded before or comes twice."""
     kept: dict[str, tuple[Assignment, str]] = {}
     skipped = []
+    # of equal contents the first to arrive is loaded, whatever the order of the listing
     for assignment, checksum in sorted(assigned, key=lambda pair: (pair[0].arrival.arrived_at, pair[0].arrival.path)):
         if checksum in manifest.nights or checksum in kept:
             skipped.append(assignment)

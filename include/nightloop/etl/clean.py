@@ -55,6 +55,7 @@ def carry_origin(clean_sql: str) -> str:
     depth = 0
     for token in Tokenizer(dialect="spark").tokenize(clean_sql):
         depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(token.token_type, 0)
+        # functions have a FROM of their own, in brackets: `extract(year FROM day)`
         if token.token_type == TokenType.FROM and depth == 0:
             return f"{clean_sql[: token.start]}, {ORIGIN} AS {CARRIED} {clean_sql[token.start :]}"
     raise NightloopError(Fault("clean.sql", "SELECT … FROM raw", "no FROM", "write one SELECT over `raw`"))
@@ -68,6 +69,7 @@ def finish_cleaned(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
     Raises:
         NightloopError: a key column is not selected.
     """
+    # `known_at` comes back from the origin: clean.sql cannot date a row otherwise
     own = [name for name in cleaned.columns if name not in {CARRIED, ORIGIN, "known_at"}]
     missing = [key for key in keys if key not in own]
     if missing:
@@ -82,6 +84,7 @@ def classify_versions(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
     A row equal to the one that won, or to the version before it, is a duplicate and not a version; another one is
     superseded.
     """
+    # `_`, so that it has a field where a record is nothing but its keys
     content = F.struct(
         *(name for name in cleaned.columns if name not in {*PROVENANCE, FIRST_KNOWN, *keys, TYPED}), F.lit(0).alias("_")
     )
@@ -92,6 +95,7 @@ def classify_versions(cleaned: DataFrame, keys: Sequence[str]) -> DataFrame:
     marked = cleaned.withColumns({"_content": content, "_next": F.lead("known_at").over(order)}).withColumn(
         "_wins", F.col("_next").isNull() | (F.col("_next") != F.col("known_at"))
     )
+    # null for losers: a version is compared with one that stood, not with one that never did
     winning = F.when(F.col("_wins"), F.col("_content"))
     before = F.last(winning, ignorenulls=True).over(order.rowsBetween(Window.unboundedPreceding, -1))
     compared = marked.withColumns({"_winner": F.last("_content").over(whole), "_before": before})

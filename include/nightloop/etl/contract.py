@@ -10,12 +10,14 @@ from nightloop.etl.params import Column, ReadParams
 from nightloop.fault import Fault, NightloopError
 
 _LEAST_TEXTS = 20
+# as wide as Spark's casts, which take `1.5d`, `y`, and a year alone for a date:
+# what matches none of these is surely of another type
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?[df]?|inf(inity)?|nan)", re.IGNORECASE)
 _BOOLEAN = re.compile(r"t(rue)?|f(alse)?|y(es)?|no?|[01]", re.IGNORECASE)
 _DATE = re.compile(r"[+-]?\d{4,7}(-\d{1,2}(-\d{1,2}([ T].*)?)?)?")
 _TIME = re.compile(r"T?\d{1,2}:\d{1,2}(:.*)?")
-_UNREADABLE = ("timestamp[ns", "time32", "time64")
+_UNREADABLE = ("timestamp[ns", "time32", "time64")  # no closing bracket: a zone may follow
 _BITS: Mapping[str, int] = {"int": 31, "bigint": 63}
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 _SAMPLED_LINES = 1000
-_INT_BITS, _INT_DIGITS, _BIGINT_DIGITS = 32, 9, 18
+_INT_BITS, _INT_DIGITS, _BIGINT_DIGITS = 32, 9, 18  # every number of so many digits fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,14 @@ def read_columns(stream: IO[bytes], file_format: FileFormat, path: str) -> tuple
             return tuple(
                 FoundColumn(field.name, name_type(field.type)) for field in pyarrow.parquet.read_schema(stream)
             )
+        # `replace`: bytes that are no text are the fault of their row, which is set aside later, not of the file
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
         try:
             return _read_csv(text) if file_format == "csv" else _read_json_lines(text)
         finally:
+            # or the wrapper closes the caller's stream when it goes
             text.detach()
+    # a gzip that was cut short is an EOFError, a broken Parquet footer one of Arrow's ValueErrors
     except (OSError, EOFError, ValueError, csv.Error) as error:
         raise NightloopError(
             Fault(f"file {path}", f"a readable {file_format} file", f"{type(error).__name__}", "send the file again")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 ColumnType = Literal["string", "int", "bigint", "double", "boolean", "date", "timestamp"]
 FileFormat = Literal["csv", "jsonl", "parquet"]
 _CHANGED_AT = "timestamp column: a night takes the rows changed since the night before; without it the whole table"
+# not `bigint` to `double`, which is exact up to 2^53 only
 WIDENINGS: Mapping[str, tuple[str, ...]] = {"bigint": ("int",), "double": ("int",)}
 
 

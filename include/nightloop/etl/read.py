@@ -49,6 +49,7 @@ def read_files(
     """
     groups: dict[tuple[tuple[str, ...], ...], list[RawFile]] = defaultdict(list)
     for file in files:
+        # Spark takes CSV columns by position and reads Parquet files by one schema: each layout is read alone
         layout = (file.schema.columns, file.schema.types)
         groups[layout if params.format != "jsonl" else ()].append(file)
     rows = treat(reduce(DataFrame.unionByName, (_read_group(spark, group, params) for group in groups.values())))
@@ -65,6 +66,7 @@ def read_files(
 def _read_group(spark: SparkSession, files: Sequence[RawFile], params: ReadParams) -> DataFrame:
     addresses = [file.address for file in files]
     added = sorted({name for file in files for name in file.schema.added})
+    # ids rise in file order within a split; where each begins orders the splits of a file
     order = F.struct(F.col("_metadata.file_block_start"), F.monotonically_increasing_id())
     keep = [order.alias("_order"), _decoded_address().alias(_ADDRESS)]
     if params.format == "csv":
@@ -89,22 +91,26 @@ def _read_group(spark: SparkSession, files: Sequence[RawFile], params: ReadParam
 
 def _read_csv(spark: SparkSession, addresses: list[str], columns: Sequence[str]) -> DataFrame:
     schema = StructType([StructField(name, StringType()) for name in (*columns, _BROKEN)])
+    # quotes within fields are doubled (RFC 4180); Spark's default is a backslash before them
     options = {"header": "true", "multiLine": "true", "escape": '"', "columnNameOfCorruptRecord": _BROKEN}
     return spark.read.schema(schema).options(**options).csv(addresses)
 
 
 def _read_json_lines(spark: SparkSession, addresses: list[str], params: ReadParams, keep: list[Column]) -> DataFrame:
     lines = spark.read.text(addresses).where(F.trim("value") != "").select("value", *keep)
+    # a map and no schema, for `_extra` keeps what no contract names
     records = lines.withColumn("_record", F.from_json("value", "map<string,string>"))
     return records.select("*", *(F.col("_record")[name].alias(name) for name in params.columns))
 
 
 def _text(value: Column, is_corrupt: Column) -> Column:
+    # Spark fills what it can of a ragged line: half a record must not pass for one
     return F.when(~is_corrupt, value.cast("string"))
 
 
 def _decoded_address() -> Column:
     """Spark gives a file's address as an escaped URI; return it as it was asked for."""
+    # a `+` stands in the URI as it is, and decoding would make it a blank
     plain = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
     return F.regexp_replace(plain, "^file:/+", "/")
 
@@ -129,5 +135,6 @@ def _known(params: KnownAt) -> tuple[Column, Column]:
     declared = F.try_to_timestamp(F.col(f"`{params.column}`"))
     if params.truncated_to is not None:
         declared = F.date_trunc(params.truncated_to, declared) + F.expr(_TRUNCATED[params.truncated_to])
+    # null where the declared text is no instant: `known_at` stays null, and `required:known_at` sets the row aside
     is_arrival = (by_file == "arrival") | (declared < of_file)
     return F.when(is_arrival, of_file).otherwise(declared), F.when(is_arrival, "arrival").otherwise("declared")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from nightloop.etl.params import FileFormat
 
 Record = Mapping[str, str | None]
-_ENCODING, _UNDECODABLE = "utf-8", "surrogateescape"
+_ENCODING, _UNDECODABLE = "utf-8", "surrogateescape"  # bytes that are no text come back as they were
 _MARK = "\ufeff"
 _SAMPLED_BYTES, _SAMPLED_RECORDS = 4 << 20, 1000
 
@@ -58,6 +58,7 @@ def sample_texts(stream: IO[bytes], file_format: FileFormat) -> dict[str, list[s
         return {field.name: column.cast(pa.string()).to_pylist() for field, column in named if _is_flat(field.type)}
     content = stream.read(_SAMPLED_BYTES)
     records = [record for _, record in islice(read_records(content, file_format), _SAMPLED_RECORDS) if record]
+    # where the reading stopped short of the end, the last record may be half a one
     for record in records[:-1] if len(content) == _SAMPLED_BYTES else records:
         for name, value in record.items():
             columns[name].append(value)
@@ -66,6 +67,7 @@ def sample_texts(stream: IO[bytes], file_format: FileFormat) -> dict[str, list[s
 
 def _split_csv(text: str) -> Iterator[tuple[str, Record | None]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    # the reader asks for as many lines as a record has: together they are its bytes
     taken: list[str] = []
 
     def take() -> Iterator[str]:

@@ -16,6 +16,7 @@ _RAW_PROVENANCE = (
     "_file string, _row bigint, _checksum string, _arrived_at timestamp, known_at timestamp, known_by string, "
     "_corrupt boolean, _extra string, _offset bigint, _length bigint, night string, variant string"
 )
+# a month as `known_at` counts as its end, which may lie so far ahead of the night that brings it
 _FUTURE = "INTERVAL 31 DAYS"
 
 
@@ -46,6 +47,7 @@ def empty_raw(spark: SparkSession, params: ReadParams, treated: Mapping[str, str
 
 def type_rules(columns: Mapping[str, ColumnParams], keys: Sequence[str]) -> list[Rule]:
     """Return (name, is violated) for lines that did not parse, casts that failed and required values that are null."""
+    # a line that did not parse has nulls throughout: it shall break `corrupt` alone
     is_whole = ~F.col(f"{ORIGIN}._corrupt")
     rules: list[Rule] = [("corrupt", ~is_whole)]
     for name, column in columns.items():
@@ -64,6 +66,7 @@ def _cast(name: str, column: ColumnParams) -> Column:
     received = F.col(f"`{name}`")
     if column.type == "string":
         return received
+    # Spark is in ANSI mode: a plain cast would end the query at the first wrong text
     value = F.trim(received).try_cast(column.type)
     if column.type == "double":
         return F.when(~F.isnan(value) & (F.abs(value) != float("inf")), value)

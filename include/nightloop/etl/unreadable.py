@@ -11,6 +11,7 @@ from nightloop.etl.read import RawFile, read_files
 from nightloop.fault import Fault, NightloopError
 
 _READING = ("FAILED_READ_FILE", "Driver stacktrace")  # what a task that fails says
+# what ends a task in the same words though no file is to blame: to read them one by one would be in vain
 _NOT_THE_FILES = ("No space left on device", "OutOfMemory", "OPERATION_CANCELED")
 
 

@@ -33,6 +33,7 @@ def judge_columns(sample: LabelledSample, decided: Floats, params: LeakageParams
     checks = judge_figures(alone, single, allowed, ALONE)
     checks += judge_figures(measure_purity(sample), params.purity, allowed, PURE)
     checks += judge_figures(measure_dates(sample, decided), params.later, allowed, LATER)
+    # left out of groups: whatever honest column stood beside one of them would be named with it
     known = {figure.columns[0] for figure in alone if figure.value >= single.fail} | allowed.keys()
     groups = measure_groups(sample, params.auc.fail, sorted(known))
     checks += judge_figures(groups, params.auc, allowed, TOGETHER)

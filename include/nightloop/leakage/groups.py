@@ -19,7 +19,7 @@ _GRID_BINS = 16
 _MOST_CLASSES = 3
 _MOST_COLUMNS = 4
 _BEAM = 20
-_SLACK = 0.03
+_SLACK = 0.03  # what the few rows of a screen may miss of an AUC
 _LEAST_POSITIVE = 0.9
 _HALF = 0.5
 _TINY = 1e-300
@@ -86,6 +86,7 @@ def measure_groups(sample: LabelledSample, limit: float, skipped: Sequence[str] 
             if (values > 0).mean() >= _LEAST_POSITIVE}  # fmt: skip
     full = [(label, of) for label, of in sample.classes.items() if _has_both_sides(of)]
     common = sorted(full, key=lambda item: -int(item[1].sum()))[:_MOST_CLASSES]
+    # pairs grow with the square of the columns: fewer rows for each keep the time to that of a hundred columns
     share = min(1.0, (_PLAIN_COLUMNS / max(len(names), 1)) ** 2) / max(len(common), 1)
     for label, of in common:
         for space, size, kind in ((numeric, _MOST_COLUMNS, "sum"), (logs, 2, "product")):
@@ -130,6 +131,7 @@ def _search_sums(
                     columns = tuple(names[place] for place in one.signs)
                     yield Figure(TOGETHER, columns, auc, f"ROC AUC of class {label} by {written}")
         rest = [one for one in telling if not any(group <= one.group for group in reached)]
+        # a sum that lacks a column yet may tell nothing, but is narrow already where its columns cancel out
         tight = sorted(rest, key=lambda one: one.looseness)
         beam = list({tuple(sorted(one.signs.items())): one for one in (*rest[:_BEAM], *tight[:_BEAM])}.values())
 

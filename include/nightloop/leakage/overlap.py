@@ -51,7 +51,9 @@ def measure_entity_overlap(fit: Window, judged: Window) -> Figure:
     One event then is the answer of both rows, and the judged figure rewards memory.
     """
     names, places = np.unique(fit.entities, return_inverse=True)
+    # the last place is that of every entity which was not trained on
     reach = np.full(len(names) + 1, -np.inf)
+    # an entity has many rows: an assignment by places would keep the last of them, not the furthest
     np.maximum.at(reach, places, fit.until)
     found = np.searchsorted(names, judged.entities)
     is_known = names[np.minimum(found, len(names) - 1)] == judged.entities if len(names) else np.zeros(len(found), bool)

@@ -99,6 +99,7 @@ def score_bins(cells: Codes, target: Floats, *, is_class: bool = False) -> float
     told = (sums.sum(axis=1, keepdims=True) - sums + mean) / (others + 1)
     if is_class:
         used = totals > 0
+        # equal means may differ in their last bits, and would be no ties
         _, places = np.unique(told[used].round(12), return_inverse=True)
         return levels_auc(sum_by(places, totals[used]), sum_by(places, sums[used]))
     errors = np.square(target).sum() - 2 * (told * sums).sum() + (totals * told**2).sum()

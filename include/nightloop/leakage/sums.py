@@ -55,9 +55,12 @@ def measure_sums(sample: LabelledSample, skipped: Sequence[str] = ()) -> list[Fi
 
 def _find_sum(names: Sequence[str], values: Floats, label: Floats, shape: str) -> Figure | None:
     places = np.linspace(0, len(label) - 1, min(len(label), _MOST_ROWS)).astype(np.int64)
+    # on few rows to a column any label is a sum
     if len(places) < _ROWS_PER_COLUMN * (len(names) + 1):
         return None
+    # the quartiles coincide where the middle half of the labels is one value
     spread = float(np.subtract(*np.quantile(label, [0.75, 0.25]))) or float(label.std())
+    # else the weights by which `_drop_idle` orders columns would depend on their units
     scaled = (values - np.median(values, axis=0)) / values.std(axis=0)
     few, wanted = scaled[places], label[places]
     weights, kept = _fit_trimmed(few, wanted)

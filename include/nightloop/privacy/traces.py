@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-_LEAST_CHARACTERS, _LEAST_DIGITS = 4, 9
+_LEAST_CHARACTERS, _LEAST_DIGITS = 4, 9  # a day in digits has eight
 _END = ""
 _WORD = rb"[0-9A-Za-z_]"
 _WIDE = {"utf-16-le": rb"\0", "utf-32-le": rb"\0\0\0"}
@@ -49,6 +49,7 @@ def compile_traces(identifiers: Iterable[str]) -> Traces:
 
 
 def _escaped(value: str) -> set[str]:
+    # escaped for JSON twice as well, for documents hold documents as texts
     in_json = json.dumps(value)[1:-1]
     return {value, in_json, json.dumps(in_json)[1:-1], html.escape(value), quote(value), quote(value, safe="")}
 

@@ -43,5 +43,6 @@ def _key_frame(rows: DataFrame, key: bytes) -> DataFrame:
 
 
 def _hmac(value: Column) -> Column:
+    # put together from hashes, as Spark has no HMAC
     inner = F.unhex(F.sha2(F.concat(F.col(_INNER), F.encode(value, "UTF-8")), 256))
     return F.sha2(F.concat(F.col(_OUTER), inner), 256)

@@ -10,6 +10,7 @@ from nightloop.quality.rules import name_rule, named_columns
 from nightloop.run import RunKey
 
 _SAMPLES = ("observed_value", "details", "unexpected_index_query")
+# the library's page takes its styles and icons from other hosts, which the policy forbids: these stand in
 _HEAD = """<head>
     <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
     <style>

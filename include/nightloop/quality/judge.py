@@ -119,6 +119,7 @@ def _validate(frame: DataFrame, expectations: list[Expectation]) -> list[Any]:
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
+    # by default the library persists the frame and never lets go of it
     asset = context.data_sources.add_spark("staged", persist=False).add_dataframe_asset("partition")
     batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
     built = []
@@ -136,7 +137,9 @@ def _validate(frame: DataFrame, expectations: list[Expectation]) -> list[Any]:
                 )
             ) from error
     suite = gx.ExpectationSuite(name="suite", expectations=built)
+    # not by a validation definition, whose store cannot write numpy's booleans, as quantile checks return them
     results = batch.validate(suite, result_format="BASIC").results
+    # the library groups expectations by their column
     return sorted(results, key=lambda result: result.expectation_config.meta["number"])
 
 
@@ -148,6 +151,7 @@ def _arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _find_exception(result: Any) -> str:
     info = result.exception_info or {}
+    # flat where the expectation raised, by metric where one of its metrics did; both come as a mere `success=False`
     entries = [info] if "raised_exception" in info else [entry for entry in info.values() if isinstance(entry, dict)]
     messages = [str(entry.get("exception_message")) for entry in entries if entry.get("raised_exception")]
     return " ".join(" ".join(messages).split())[:300]

@@ -72,6 +72,7 @@ def _make_scorer(model: bytes, keep: tuple[str, ...], threshold: float | None) -
         import pyarrow
 
         options = onnxruntime.SessionOptions()
+        # idle threads of its pool spin, beside as many Python workers as Spark has cores
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         for batch in batches:
@@ -81,8 +82,10 @@ def _make_scorer(model: bytes, keep: tuple[str, ...], threshold: float | None) -
             for entry in session.get_inputs():
                 column = batch.column(entry.name)
                 if entry.type == "tensor(string)":
+                    # a tensor of texts has no nulls, and no vocabulary holds the empty text
                     array = column.cast(pyarrow.string()).fill_null("").to_numpy(zero_copy_only=False).astype(object)
                 else:
+                    # what no float32 holds becomes infinite, which the model takes for missing
                     with numpy.errstate(over="ignore"):
                         array = column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False).astype(numpy.float32)
                 feed[entry.name] = array.reshape(-1, 1)

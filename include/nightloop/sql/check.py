@@ -69,6 +69,7 @@ def check_sql(text: str, file: str, contract: SqlContract) -> list[Fault]:
         statements = [statement for statement in sqlglot.parse(text, read=DIALECT) if statement is not None]
     except (ParseError, TokenError) as error:
         return [_explain_syntax(error, file)]
+    # brackets nested too deep for the parser end in a RecursionError
     except (SqlglotError, RecursionError) as error:
         return [Fault(f"{file}:1", "one SELECT", _shorten(str(error)), "simplify it")]
     if len(statements) != 1:
@@ -79,6 +80,7 @@ def check_sql(text: str, file: str, contract: SqlContract) -> list[Fault]:
         return [Fault(f"{file}:{_line_of(statement)}", "a SELECT", statement.key.upper(), "folders only read")]
     _mark_lines(statement, text)
     faults = [*_check_nodes(statement, file, contract), *_check_tables(statement, file, contract)]
+    # of a view that is not there every column would be a fault as well
     faults = faults or list(_check_columns(statement, file, contract))
     return sorted(faults, key=_by_line)
 
@@ -228,6 +230,7 @@ def _ctes_read(statement: exp.Query) -> set[int]:
 
 def _is_bare_call(node: exp.Expr) -> bool:
     """Spark calls a few functions without parentheses: `SELECT current_date`."""
+    # without `user` and `version`, which may well be columns
     return (
         isinstance(node, exp.Column)
         and not node.table
@@ -238,6 +241,7 @@ def _is_bare_call(node: exp.Expr) -> bool:
 def _names_of(node: exp.Expr) -> set[str]:
     if isinstance(node, (exp.Anonymous, exp.Column)):
         return {node.name.lower()}
+    # the parser takes several names for one function and writes it by one: all of them are held against the lists
     written = str(node.meta.get("name", "")).lower()
     names = {name.lower() for name in type(node).sql_names()} if isinstance(node, exp.Func) else set()
     return {*names, written, node.sql(dialect=DIALECT).split("(")[0].strip().lower()} - {""}

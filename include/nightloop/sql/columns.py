@@ -39,12 +39,13 @@ class TracedSelect:
         schema: dict[str, object] = {view: dict.fromkeys(columns, "string") for view, columns in views.items()}
         try:
             parsed = sqlglot.parse_one(text, read=DIALECT)
+            # not validated here: `find_unknown` tells unknown columns with their line
             qualified = qualify(parsed, schema=schema, dialect=DIALECT, validate_qualify_columns=False)
             scopes = traverse_scope(qualified)
         except SqlglotError as error:
             found = " ".join(str(error).split())[:160]
             raise NightloopError(Fault("folder SQL", "one SELECT over its views", found, "correct it")) from None
-        self._root = scopes[-1]
+        self._root = scopes[-1]  # inner queries come first
         self._scope_of = {id(column): scope for scope in scopes for column in scope.columns}
         self._scopes = scopes
 
@@ -103,6 +104,7 @@ def find_unknown(statement: exp.Query, views: Views) -> Iterator[UnknownColumn]:
     lowered = {view.lower(): frozenset(column.lower() for column in columns) for view, columns in views.items()}
     checked: set[int] = set()  # a subquery's column that means an outer view stands in both scopes
     for scope in traverse_scope(statement):
+        # a pivot makes columns of values, which only the data tells
         columns = [] if scope.pivots else [column for column in scope.columns if id(column) not in checked]
         for column in columns:
             checked.add(id(column))
@@ -114,6 +116,7 @@ def _check(column: exp.Column, scope: Scope, views: Mapping[str, frozenset[str]]
         return
     first, *fields = [part.name for part in column.parts]
     reach = list(_reach(scope))
+    # where no view is called `a`, `a.b` is a field of the column `a`
     if fields and (named := next((sources[first.lower()] for sources in reach if first.lower() in sources), None)):
         known = _columns_of(named, views)
         if known is not None and fields[0].lower() not in known:
@@ -136,6 +139,7 @@ def _reach(scope: Scope) -> Iterator[dict[str, "exp.Table | Scope"]]:
         udtfs = {name: source for name, source in current.sources.items() if _is_udtf(source)}
         lateral = current.sources if _is_udtf(current) else {}
         yield {name.lower(): source for name, source in {**chosen, **udtfs, **lateral}.items()}
+        # a WITH clause does not see the query around it
         current = current.parent if not current.is_cte else None
 
 
