@@ -21,8 +21,8 @@ from nightloop.demo.world import World
 from nightloop.folders.loading import load_source, load_use_case
 from nightloop.folders.schedule import ticks
 from nightloop.settings import Settings
-from nightloop.stack import Stack
 from nightloop.stack.environment import TELEMETRY_OFF
+from nightloop.stack.stack import Stack
 
 ROWS = int(os.environ.get("NIGHTLOOP_BENCH_ROWS", "100000"))
 PAIRS = 5

@@ -24,7 +24,7 @@ from benchmarks.harness import Spread, read_peak_mb, time_once, write_result
 from nightloop.engine.server import ConnectServer, running_server
 from nightloop.engine.session import open_session
 from nightloop.settings import CHECKOUT
-from nightloop.simulate import simulate
+from nightloop.simulate.world import simulate
 from tests.loop import Loop, copy_folders
 
 SCOPE = "taxi_duration"

@@ -21,7 +21,7 @@ from nightloop.loop.night.asof_inputs import assert_sources_closed, list_nights,
 from nightloop.loop.night.feature_builds import build_each, describe_builds, record_build, record_refused
 from nightloop.loop.night.feature_versions import FeatureSet, plan_nights, plan_refill, present_features
 from nightloop.loop.night.rotation import describe_broken
-from nightloop.loop.upkeep_inputs import assert_records_kept
+from nightloop.loop.retention import assert_records_kept
 from nightloop.run import JobResult, Replay
 
 

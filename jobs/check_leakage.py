@@ -16,9 +16,10 @@ from nightloop.leakage.gate import judge_availability, judge_columns, judge_over
 from nightloop.leakage.levels import read_sample
 from nightloop.leakage.overlap import measure_entity_overlap, measure_time_overlap
 from nightloop.loop.night.asof_inputs import load_sources
+from nightloop.loop.retraining.judging import entity_keys
 from nightloop.loop.retraining.labelled_rows import read_labels, read_training_rows
 from nightloop.loop.retraining.leakage_inputs import list_readers, make_window, measure_declared, seconds_of
-from nightloop.loop.retraining.training_inputs import entity_keys, make_plan
+from nightloop.loop.retraining.planning import make_plan
 from nightloop.run import JobResult
 from nightloop.training.dataset import select_window, take_evenly
 from nightloop.training.plan import judging_opens

@@ -18,8 +18,8 @@ from nightloop.fault import NightloopError
 from nightloop.folders.loading import load_sources, load_use_cases
 from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
-from nightloop.loop.retraining.training_inputs import drop_work
-from nightloop.loop.upkeep_inputs import Expiry, list_unneeded, plan_expiries
+from nightloop.loop.retention import Expiry, list_unneeded, plan_expiries
+from nightloop.loop.retraining.work import drop_work
 from nightloop.run import JobResult
 
 if TYPE_CHECKING:

@@ -20,17 +20,11 @@ from nightloop.evaluation.error_budget import count_recent
 from nightloop.evaluation.gate import Opponent, judge_gate
 from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
+from nightloop.loop.retraining.judging import judged_rows, score_disturbed
 from nightloop.loop.retraining.labelled_rows import judging_windows, read_judged, read_rows
-from nightloop.loop.retraining.training_inputs import (
-    CHANGES,
-    GATE,
-    judged_rows,
-    make_plan,
-    read_candidate,
-    score_disturbed,
-    twin_folder,
-    work_folder,
-)
+from nightloop.loop.retraining.outcome import CHANGES, GATE
+from nightloop.loop.retraining.planning import make_plan
+from nightloop.loop.retraining.work import read_candidate, twin_folder, work_folder
 from nightloop.run import JobResult
 from nightloop.stores.registry.model_files import read_model
 from nightloop.training.plan import PlannedCandidate

@@ -16,7 +16,7 @@ from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
 from nightloop.loop.night.asof_inputs import list_nights, load_sources, open_sources
 from nightloop.loop.night.outcomes import OUTCOME_COLUMNS, list_cohorts, maturity_rows, measure_night, read_night
-from nightloop.loop.upkeep_inputs import USE_CASE_LAYERS, assert_nights_kept, assert_records_kept
+from nightloop.loop.retention import USE_CASE_LAYERS, assert_nights_kept, assert_records_kept
 from nightloop.run import JobResult
 from nightloop.stores.warehouse.rows import performance_table
 

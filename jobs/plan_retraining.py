@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
-from nightloop.loop.retraining.training_inputs import assert_requested, make_plan
-from nightloop.loop.upkeep_inputs import USE_CASE_LAYERS, assert_nights_kept
+from nightloop.loop.retention import USE_CASE_LAYERS, assert_nights_kept
+from nightloop.loop.retraining.planning import assert_requested, make_plan
 from nightloop.run import JobResult, parse_instant
 from nightloop.training.plan import judging_opens
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
-from nightloop.loop.retraining.training_inputs import CHANGES, GATE, REFIT, find_verdict, outcome_of, read_approval
+from nightloop.loop.retraining.outcome import CHANGES, GATE, REFIT, find_verdict, outcome_of, read_approval
 from nightloop.run import MAIN_VARIANT, JobResult
 
 

@@ -16,21 +16,14 @@ from nightloop.evaluation.explanation import Explanation, explain_model
 from nightloop.evaluation.scorecard import mask_groups
 from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
+from nightloop.loop.retraining.judging import judged_rows
 from nightloop.loop.retraining.labelled_rows import read_judged, read_rows, read_training_rows
 from nightloop.loop.retraining.model_card_inputs import describe_version
-from nightloop.loop.retraining.training_inputs import (
-    GATE,
-    PINNED_PARAMS,
-    REFIT,
-    describe_model,
-    find_candidate,
-    find_verdict,
-    judged_rows,
-    make_plan,
-    read_candidate,
-    work_folder,
-)
-from nightloop.model_card import Card, render_card
+from nightloop.loop.retraining.outcome import GATE, PINNED_PARAMS, REFIT, describe_model, find_verdict
+from nightloop.loop.retraining.planning import find_candidate, make_plan
+from nightloop.loop.retraining.work import read_candidate, work_folder
+from nightloop.model_card.card import Card
+from nightloop.model_card.page import render_card
 from nightloop.run import JobResult
 from nightloop.stores.registry.model_files import read_model
 from nightloop.stores.registry.registry import LoggedModel

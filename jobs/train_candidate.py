@@ -17,14 +17,8 @@ from nightloop.evaluation.metrics import compute_metric
 from nightloop.job.context import JobContext
 from nightloop.job.frame import run_job
 from nightloop.loop.retraining.labelled_rows import judging_windows, read_training_rows
-from nightloop.loop.retraining.training_inputs import (
-    WorkCandidate,
-    find_candidate,
-    make_plan,
-    twin_folder,
-    work_folder,
-    write_candidate,
-)
+from nightloop.loop.retraining.planning import find_candidate, make_plan
+from nightloop.loop.retraining.work import WorkCandidate, twin_folder, work_folder, write_candidate
 from nightloop.run import JobResult
 from nightloop.training.candidate import Candidate, fit_candidate
 from nightloop.training.dataset import LABEL, TrainingRows, prepare_rows

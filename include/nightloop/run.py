@@ -1,6 +1,6 @@
 """Name one run of the loop: its key, the nights it replays, and what a job leaves behind.
 
-Standard library only: the Airflow plugin, the jobs and every domain import this module.
+Standard library only: the Airflow plugin imports this module, as jobs and domains do.
 """
 
 import json

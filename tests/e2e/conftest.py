@@ -14,7 +14,8 @@ import yaml
 from nightloop.engine.session import open_session
 from nightloop.folders.loading import load_use_case
 from nightloop.settings import CHECKOUT
-from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
+from nightloop.simulate.params import Drift, FaultParams
+from nightloop.simulate.world import SimulationReport, simulate
 from tests.killable import KillableServer
 from tests.loop import Loop, copy_folders, copy_home
 

@@ -15,9 +15,8 @@ from nightloop.demo.airflow_api import AirflowApi
 from nightloop.engine.server import SMALL_NIGHTS
 from nightloop.fault import NightloopError
 from nightloop.settings import Settings
-from nightloop.stack import Stack
 from nightloop.stack.environment import TELEMETRY_OFF
-from nightloop.stack.stack import find_stack
+from nightloop.stack.stack import Stack, find_stack
 from tests.e2e.compare import assert_equal, read_night
 from tests.faults.restaurant import FOLDERS, USE_CASE, Restaurant
 from tests.killable import KillableServer

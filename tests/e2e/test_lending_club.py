@@ -26,11 +26,12 @@ from nightloop.demo.airflow_api import AirflowApi
 from nightloop.demo.nights import Scheduler
 from nightloop.drift.past import DRIFT, DRIFT_REPLAY
 from nightloop.folders.schedule import ticks
-from nightloop.loop.retraining.training_inputs import GATE, find_verdict, read_candidate, work_folder
+from nightloop.loop.retraining.outcome import GATE, find_verdict
+from nightloop.loop.retraining.work import read_candidate, work_folder
 from nightloop.run import RunKey, format_night
 from nightloop.settings import CHECKOUT, Settings
-from nightloop.stack import Stack
 from nightloop.stack.environment import TELEMETRY_OFF
+from nightloop.stack.stack import Stack
 from nightloop.stores.ledger.ledger import Ledger
 from nightloop.stores.ledger.rows import ModelRow, VerdictRow
 from nightloop.stores.registry.model_files import read_model

@@ -15,7 +15,7 @@ from nightloop.folders.schedule import ticks
 from nightloop.loop.night.drift_inputs import read_verdicts
 from nightloop.run import MAIN_VARIANT, format_night
 from nightloop.settings import CHECKOUT
-from nightloop.simulate import SimulationReport, simulate
+from nightloop.simulate.world import SimulationReport, simulate
 from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e.compare import assert_equal, read_night
 from tests.e2e.conftest import FAULTS, NIGHTS, ROWS_PER_NIGHT, SCOPE, TRAINED, World

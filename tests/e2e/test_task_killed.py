@@ -17,8 +17,7 @@ from nightloop.demo.airflow_api import AirflowApi
 from nightloop.demo.run import prepare_environment
 from nightloop.run import Replay, parse_instant
 from nightloop.settings import Settings
-from nightloop.stack import Stack
-from nightloop.stack.stack import StackState
+from nightloop.stack.stack import Stack, StackState
 from nightloop.stores.ledger.ledger import Ledger
 from tests.e2e.compare import assert_equal, read_night
 from tests.loop import Loop

@@ -14,7 +14,8 @@ from nightloop.engine.session import open_session
 from nightloop.folders.loading import load_use_case
 from nightloop.run import EXIT_INPUT, EXIT_OK, JobResult, format_night
 from nightloop.settings import CHECKOUT
-from nightloop.simulate import FaultParams, simulate
+from nightloop.simulate.params import FaultParams
+from nightloop.simulate.world import simulate
 from nightloop.stores.ledger.ledger import Ledger
 from nightloop.stores.ledger.rows import CheckRow
 from tests.killable import KillableServer

@@ -14,11 +14,11 @@ import yaml
 from deltalake import DeltaTable, write_deltalake
 
 from jobs import judge_candidates, plan_retraining, promote_model, refit_recipe, train_candidate
-from nightloop.commands.reproduction import reproduce_model
 from nightloop.fault import NightloopError
 from nightloop.folders.loading import load_source, load_use_case
 from nightloop.loop.night.asof_inputs import load_sources, version_features
-from nightloop.loop.retraining.training_inputs import read_candidate, twin_folder, work_folder
+from nightloop.loop.retraining.reproduction import reproduce_model
+from nightloop.loop.retraining.work import read_candidate, twin_folder, work_folder
 from nightloop.run import EXIT_INPUT, EXIT_OK, EXIT_SKIPPED, EXIT_TRANSIENT, JobResult, Replay, RunKey, format_night
 from nightloop.settings import CHECKOUT, Settings
 from nightloop.stores.ledger.ledger import Ledger, migrate

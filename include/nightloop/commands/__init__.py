@@ -1,1 +1,1 @@
-"""The command `nightloop` and what it prints. No job and no DAG imports it, and nothing is decided here."""
+"""The command `nightloop`: what it looks at and prints. It changes nothing of the loop, and no job imports it."""

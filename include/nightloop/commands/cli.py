@@ -16,7 +16,7 @@ import typer
 from nightloop.fault import NightloopError
 from nightloop.run import EXIT_INPUT, EXIT_OK, MAIN_VARIANT, parse_instant
 from nightloop.settings import CHECKOUT, Settings
-from nightloop.stack.interrupt import install_handlers
+from nightloop.stack.signals import install_handlers
 
 if TYPE_CHECKING:
     from nightloop.stack.stack import StackState
@@ -62,7 +62,7 @@ def up(
 @app.command()
 def down() -> None:
     """End the stack of this state folder and, where NIGHTLOOP_HOME is not set, that of the demo."""
-    from nightloop.stack import stop_stack
+    from nightloop.stack.stack import stop_stack
 
     home = Settings.from_environment().home
     homes = [home] if "NIGHTLOOP_HOME" in os.environ else [home, DEMO_HOME.resolve()]
@@ -87,7 +87,7 @@ def status(*, lake: Annotated[bool, typer.Option("--lake", help="Print the lake'
 
     from nightloop.commands.status import print_lake, print_status
     from nightloop.folders.loading import load_use_cases
-    from nightloop.stack import find_stack
+    from nightloop.stack.stack import find_stack
     from nightloop.stores.ledger.ledger import Ledger
 
     settings = Settings.from_environment()
@@ -172,8 +172,8 @@ def reproduce(
     version: Annotated[int, typer.Argument(help="Version of its model; `nightloop status` names the champion's.")],
 ) -> None:
     """Train a registered model again from its pins, and compare rows, bytes and scores with the first time."""
-    from nightloop.commands.reproduction import reproduce_model
     from nightloop.folders.loading import load_use_case
+    from nightloop.loop.retraining.reproduction import reproduce_model
 
     settings = Settings.from_environment()
     with _faults_shown():
@@ -254,7 +254,7 @@ def demo() -> None:
     """Show the whole loop through the real scheduler, in a state folder of its own; CI=true ends it with the story."""
     from rich.console import Console
 
-    from nightloop.demo import run_demo
+    from nightloop.demo.run import run_demo
 
     os.environ.setdefault("NIGHTLOOP_HOME", str(DEMO_HOME))
     settings = Settings.from_environment()
@@ -272,7 +272,7 @@ def main() -> None:
 
 
 def _stay_up(settings: Settings, *, paused: bool) -> None:
-    from nightloop.stack import Stack
+    from nightloop.stack.stack import Stack
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)

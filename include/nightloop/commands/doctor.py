@@ -16,7 +16,7 @@ from nightloop.engine.profile import find_jars
 from nightloop.engine.server import CLASS_ARCHIVE
 from nightloop.settings import CHECKOUT, Settings
 from nightloop.setup import horovod, jars, system
-from nightloop.stack import find_stack
+from nightloop.stack.stack import find_stack
 from nightloop.stores.lake.damage import examine_lake
 
 _MIN_FREE_GB = 2

@@ -10,8 +10,8 @@ from nightloop.fault import Fault, NightloopError
 from nightloop.folders.loading import load_use_case
 from nightloop.run import parse_instant
 from nightloop.settings import CHECKOUT, Settings
-from nightloop.stack import find_stack
 from nightloop.stack.secrets import StackSecrets
+from nightloop.stack.stack import find_stack
 from nightloop.stores.ledger.ledger import Ledger
 
 

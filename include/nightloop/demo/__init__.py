@@ -1,5 +1,1 @@
-"""The demo: the whole loop, told through the real scheduler on simulated data."""
-
-from nightloop.demo.run import run_demo
-
-__all__ = ["run_demo"]
+"""The whole loop told through the real scheduler, on simulated data. It has no way of its own to run anything."""

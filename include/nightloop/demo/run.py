@@ -25,8 +25,8 @@ from nightloop.folders.loading import load_source, load_use_case
 from nightloop.run import EXIT_INPUT, EXIT_OK
 from nightloop.settings import Settings
 from nightloop.simulate.params import DriftKind
-from nightloop.stack import Stack, stop_stack
 from nightloop.stack.environment import TELEMETRY_OFF
+from nightloop.stack.stack import Stack, stop_stack
 from nightloop.stores.ledger.ledger import Ledger
 from nightloop.stores.registry.registry import Registry
 

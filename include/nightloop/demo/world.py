@@ -7,8 +7,8 @@ from datetime import datetime
 
 from nightloop.engine.session import open_session
 from nightloop.folders.use_case import UseCase
-from nightloop.simulate import Drift, simulate
-from nightloop.simulate.params import DriftKind
+from nightloop.simulate.params import Drift, DriftKind
+from nightloop.simulate.world import simulate
 
 
 @dataclass(frozen=True)

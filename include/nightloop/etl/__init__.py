@@ -1,1 +1,1 @@
-"""From landed files to typed, audited rows, by a source's params. Where files lie and rows go is not known here."""
+"""Which file is of which night, and from files to typed, audited rows, by a source's params. Opens no store."""

@@ -1,1 +1,1 @@
-"""Metrics, paired comparison, the checks and the gate. Fits nothing and knows no family of models."""
+"""Metrics, paired comparison, the checks and the gate. It fits no candidate and knows no family of models."""

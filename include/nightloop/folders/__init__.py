@@ -1,1 +1,1 @@
-"""What people write: sources and use cases, read, typed, checked. No store, no engine: Airflow parses with it."""
+"""What people write, read, typed, checked, and what follows from it alone: nights, versions, lineage. No store."""

@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nightloop.asof.params import LookbackDays
-from nightloop.etl.params import Column, Expects, Extract, FileFormat, KnownAt, ReadParams
+from nightloop.etl.params import Budget, Column, Expects, Extract, FileFormat, KnownAt, ReadParams
 from nightloop.privacy.params import PiiTreatment
-from nightloop.quality.params import Budget, Suite
+from nightloop.quality.params import Suite
 
 DECLARED_SLACK_DAYS = 32  # a declared `known_at` may lie a month after the night that loaded it
 ColumnName = Annotated[str, Field(pattern=r"^[^`\"';\\\x00-\x1f]{1,255}$")]  # no quote, no end of a statement

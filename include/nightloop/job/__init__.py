@@ -1,1 +1,1 @@
-"""The frame of every job: command line, context, ending, lineage. What a job does stands in `jobs` and `loop`."""
+"""The frame of every job: command line, context, exit code, lineage. What a job does is in `jobs` and `loop`."""

@@ -18,7 +18,7 @@ from nightloop.folders.loading import load_source, load_use_case
 from nightloop.folders.schedule import ticks
 from nightloop.folders.source import Source
 from nightloop.folders.use_case import UseCase
-from nightloop.loop.upkeep_inputs import SOURCE_LAYERS, USE_CASE_LAYERS, assert_nights_kept
+from nightloop.loop.retention import SOURCE_LAYERS, USE_CASE_LAYERS, assert_nights_kept
 from nightloop.run import MAIN_VARIANT, JobResult, Replay, RunKey
 from nightloop.settings import Settings
 

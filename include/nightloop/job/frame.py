@@ -19,8 +19,8 @@ from nightloop.code_version import code_version
 from nightloop.dataset import DatasetRef
 from nightloop.fault import FencedError, NightloopError, TransientError
 from nightloop.job.context import JobArguments, JobContext, SkipJob
-from nightloop.job.ending import explain_ending
 from nightloop.job.lineage import LineageRun, Touched
+from nightloop.job.unforeseen import explain_ending
 from nightloop.run import (
     EXIT_FENCED,
     EXIT_INPUT,

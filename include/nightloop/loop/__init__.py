@@ -1,1 +1,1 @@
-"""What a run reads and decides between stores and domains; no storage format and no formula stands here."""
+"""What a run reads and decides between stores and domains. Formulas are in the domains, tables in the stores."""

@@ -23,12 +23,3 @@ class Suite(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     expectations: tuple[Expectation, ...] = ()
-
-
-class Budget(BaseModel):
-    """How many rows of one night may be quarantined before the night fails; the stricter limit decides."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: int | None = Field(default=None, ge=0)
-    ratio: float = Field(default=0.05, ge=0, le=1)

@@ -1,1 +1,1 @@
-"""Batch scoring with ONNX, and who scores which night. Where scores go is not known here."""
+"""Batch scoring with ONNX, and decisions on scores. Who is champion says the ledger, where scores go the job."""

@@ -13,7 +13,8 @@ from nightloop.folders.loading import load_use_case
 from nightloop.folders.schedule import ticks
 from nightloop.run import parse_instant
 from nightloop.settings import Settings
-from nightloop.simulate import Drift, FaultParams, simulate
+from nightloop.simulate.params import Drift, FaultParams
+from nightloop.simulate.world import simulate
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ import psutil
 from nightloop.engine.server import ConnectServer
 from nightloop.fault import Fault, NightloopError
 from nightloop.settings import Settings
-from nightloop.stack import databases, interrupt, services
+from nightloop.stack import databases, services, signals
 from nightloop.stack.environment import JOB_HOST_VARIABLE, build_airflow_environment, build_job_environment
 from nightloop.stack.ports import Ports
 from nightloop.stack.process import (
@@ -184,7 +184,7 @@ class Stack:
 
     def stop(self) -> None:
         """End every process of the stack with everything below it."""
-        interrupt.settle()
+        signals.settle()
         # the watcher first, else it starts again what is being ended
         self._ending.set()
         if self._watcher is not None:

@@ -1,1 +1,1 @@
-"""All input and output, a package per thing stored. What is stored is decided above; rows are shaped, not judged."""
+"""All input and output, a package or module per thing stored. Rows are kept and found here, never interpreted."""

@@ -8,7 +8,8 @@ import pytest
 from nightloop.evaluation.bootstrap import JudgedRows
 from nightloop.evaluation.explanation import DependencePoint, Explanation, GroupDrivers
 from nightloop.evaluation.scorecard import count_decisions, measure_model
-from nightloop.model_card import Card, Importance, SliceLine, render_card
+from nightloop.model_card.card import Card, Importance, SliceLine
+from nightloop.model_card.page import render_card
 from nightloop.model_card.plots import draw_plots
 from nightloop.verdict import Check
 

@@ -14,7 +14,8 @@ from nightloop.folders.schedule import ticks
 from nightloop.folders.use_case import UseCase
 from nightloop.run import format_night
 from nightloop.settings import CHECKOUT
-from nightloop.simulate import Drift, FaultParams, SimulationReport, simulate
+from nightloop.simulate.params import Drift, FaultParams
+from nightloop.simulate.world import SimulationReport, simulate
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

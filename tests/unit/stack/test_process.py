@@ -13,11 +13,10 @@ import psutil
 import pytest
 
 from nightloop.settings import Settings
-from nightloop.stack import find_stack, stop_stack
 from nightloop.stack.ports import Ports
 from nightloop.stack.process import STACK_VARIABLE, Identity, Service, SupervisedProcess, end_processes, find_marked
 from nightloop.stack.secrets import StackSecrets
-from nightloop.stack.stack import StackState
+from nightloop.stack.stack import StackState, find_stack, stop_stack
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 PARENT = [
@@ -143,7 +142,8 @@ def test_taken_port_is_left_to_its_owner() -> None:
 
 
 def test_secrets_stay_out_of_command_lines(tmp_path: Path) -> None:
-    from nightloop.stack import Stack, services
+    from nightloop.stack import services
+    from nightloop.stack.stack import Stack
 
     stack = Stack(Settings.from_environment({"NIGHTLOOP_HOME": str(tmp_path)}))
     parts = [*stack._build_stores({}), *services.build_airflow(stack.ports, {})]

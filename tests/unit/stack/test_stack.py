@@ -12,9 +12,8 @@ import pytest
 
 from nightloop.fault import NightloopError
 from nightloop.settings import Settings
-from nightloop.stack import Stack, find_stack
 from nightloop.stack.process import find_marked
-from nightloop.stack.stack import StackState
+from nightloop.stack.stack import Stack, StackState, find_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 

@@ -1,4 +1,4 @@
-"""Plan what a run of `land_source` loads: landing zone, manifest and closed nights brought together."""
+"""Plan what a run of `land_source` loads of what has arrived: files kept, waiting, known already, or broken."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

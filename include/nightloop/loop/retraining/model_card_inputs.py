@@ -15,8 +15,9 @@ from nightloop.evaluation.params import Metric
 from nightloop.evaluation.scorecard import count_decisions, mask_groups, measure_model
 from nightloop.evaluation.weak_spots import find_weak_spots
 from nightloop.folders.use_case import UseCase
-from nightloop.loop.retraining.training_inputs import GATE, REFIT, judged_rows, score_disturbed
-from nightloop.model_card import Card, Importance, SliceLine
+from nightloop.loop.retraining.judging import judged_rows, score_disturbed
+from nightloop.loop.retraining.outcome import GATE, REFIT
+from nightloop.model_card.card import Card, Importance, SliceLine
 from nightloop.model_card.plots import draw_plots
 from nightloop.stores.ledger.rows import ModelRow
 from nightloop.training.plan import PlannedCandidate

@@ -1,1 +1,1 @@
-"""The landing zone, and whatever is landed from elsewhere. Which night takes what is decided in `loop`."""
+"""The landing zone, and whatever is landed from elsewhere. Which file is of which night is said in `etl`."""

@@ -12,7 +12,7 @@ import numpy as np
 from nightloop.artifact import score_table
 from nightloop.folders.use_case import UseCase
 from nightloop.loop.retraining.labelled_rows import read_training_rows
-from nightloop.loop.retraining.training_inputs import PINNED_PARAMS
+from nightloop.loop.retraining.outcome import PINNED_PARAMS
 from nightloop.settings import Settings
 from nightloop.stores.lake.files import LakeFiles
 from nightloop.stores.ledger.ledger import Ledger

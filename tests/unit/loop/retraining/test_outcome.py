@@ -7,7 +7,7 @@ import pytest
 from nightloop.fault import NightloopError
 from nightloop.folders.loading import load_use_case
 from nightloop.folders.use_case import UseCase
-from nightloop.loop.retraining.training_inputs import Approval, outcome_of, read_approval
+from nightloop.loop.retraining.outcome import Approval, outcome_of, read_approval
 from nightloop.settings import CHECKOUT
 from nightloop.stores.ledger.rows import ChampionRow
 from nightloop.verdict import Verdict

@@ -28,7 +28,7 @@ from tests.unit.drift.builders import Feed, Values, draw_quiet, night
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-FOLDERS = (Path(__file__).parents[3] / "include",)
+FOLDERS = (Path(__file__).parents[2] / "include",)
 CHANGE, NIGHTS = 14, 19
 USE_CASE = load_use_case("taxi_duration", FOLDERS)
 VERSION = version_features(USE_CASE, load_sources(USE_CASE, lambda name: load_source(name, FOLDERS)))

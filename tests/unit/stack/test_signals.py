@@ -9,9 +9,9 @@ import pytest
 _BEGIN = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, {handler})
-from nightloop.stack import interrupt
-interrupt.AGAIN_SECONDS = 0.2
-interrupt.install_handlers()
+from nightloop.stack import signals
+signals.AGAIN_SECONDS = 0.2
+signals.install_handlers()
 """
 _SWALLOWED = """
 try:
@@ -22,7 +22,7 @@ except BaseException:
 try:
     time.sleep(10)
 except KeyboardInterrupt:
-    interrupt.settle()
+    signals.settle()
     time.sleep(1)
     print("ended")
 """

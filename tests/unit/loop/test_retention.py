@@ -13,7 +13,7 @@ from nightloop.folders.loading import load_source, load_use_case
 from nightloop.folders.source import Source
 from nightloop.folders.use_case import UseCase
 from nightloop.loop.night.asof_inputs import version_features
-from nightloop.loop.upkeep_inputs import (
+from nightloop.loop.retention import (
     RECORDS,
     assert_nights_kept,
     assert_records_kept,
