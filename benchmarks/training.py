@@ -24,9 +24,9 @@ from deltalake import write_deltalake
 
 from benchmarks.harness import MIN_PAIRS, Spread, write_result
 from nightloop.dataset import DatasetRef
-from nightloop.loop.retraining.labelled_rows import lay_out
 from nightloop.run import Replay, format_night
 from nightloop.stores.lake.files import LakeFiles
+from nightloop.training.dataset import lay_out
 from nightloop.training.distributed import HorovodRanks, OneRank
 from nightloop.training.encoder import fit_encoder
 from nightloop.training.launch import command_of_ranks

@@ -8,7 +8,7 @@ import pytest
 from nightloop.settings import CHECKOUT
 from tests.layout.house import LIBRARY, House, measure_house
 
-MOST_UNITS, MOST_LEVELS, MOST_IMPORTS = 33, 7, 159  # before the packages were made: 72, 13, 402
+MOST_UNITS, MOST_LEVELS, MOST_IMPORTS = 33, 7, 158  # before the packages were made: 72, 13, 402
 PACKAGES = sorted(path.parent for path in (CHECKOUT / LIBRARY).rglob("__init__.py"))
 
 

@@ -1,8 +1,10 @@
 """Training rows as of a cut, from tables of features and labels: pure functions on Arrow tables."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,6 +134,19 @@ def take_evenly(table: pa.Table, rows: int) -> pa.Table:
     if table.num_rows <= rows:
         return table
     return table.take(np.linspace(0, table.num_rows - 1, rows).astype(np.int64))
+
+
+def lay_out(path: Path, tables: Iterator[pa.Table]) -> pa.Table:
+    """Write tables one after the other into a file and return it as one, mapped into memory."""
+    writer: pa.ipc.RecordBatchFileWriter | None = None
+    for table in tables:
+        writer = writer or pa.ipc.new_file(str(path), table.schema)
+        writer.write_table(table)
+        del table  # before the next one is read
+        pa.default_memory_pool().release_unused()
+    if writer is not None:
+        writer.close()
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def _choose_from(cohorts: pa.ChunkedArray, ratio: float) -> int:

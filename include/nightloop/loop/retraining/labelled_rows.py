@@ -17,7 +17,7 @@ from nightloop.folders.use_case import UseCase
 from nightloop.loop.night.feature_builds import refused_nights
 from nightloop.run import Replay, parse_night
 from nightloop.stores.lake.files import LakeFiles, LakeRows
-from nightloop.training.dataset import ContentHash, join_labels, matured_labels, select_window
+from nightloop.training.dataset import ContentHash, join_labels, lay_out, matured_labels, select_window
 from nightloop.training.plan import PlannedCandidate, judging_opens
 
 if TYPE_CHECKING:
@@ -111,19 +111,6 @@ def read_rows(use_case: UseCase, lake: LakeFiles, planned: PlannedCandidate, lab
     """
     stored = _open_features(use_case, lake, planned, labels.column("cohort").unique().to_pylist())
     return _describe_labels(use_case, stored, planned, labels)
-
-
-def lay_out(path: Path, tables: Iterator[pa.Table]) -> pa.Table:
-    """Write tables one after the other into a file and return it as one, mapped into memory."""
-    writer: pa.ipc.RecordBatchFileWriter | None = None
-    for table in tables:
-        writer = writer or pa.ipc.new_file(str(path), table.schema)
-        writer.write_table(table)
-        del table  # before the next one is read
-        pa.default_memory_pool().release_unused()
-    if writer is not None:
-        writer.close()
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def _open_features(use_case: UseCase, lake: LakeFiles, planned: PlannedCandidate, cohorts: Iterable[str]) -> LakeRows:

@@ -10,6 +10,7 @@ from nightloop.stores.database.engine import open_engine
 from nightloop.stores.database.migrations import migrate_store
 from nightloop.stores.database.row_erasure import purge_deleted_rows, redact_texts
 from nightloop.stores.ledger.attempts import AttemptRecords
+from nightloop.stores.ledger.audit import AuditRecords
 from nightloop.stores.ledger.definitions import DefinitionRecords
 from nightloop.stores.ledger.files import FileRecords
 from nightloop.stores.ledger.models import ModelRecords
@@ -27,6 +28,7 @@ class Ledger(
     MonitoringRecords,
     VerdictRecords,
     ModelRecords,
+    AuditRecords,
     ProvenanceRecords,
     ReadmissionRecords,
 ):

@@ -1,21 +1,16 @@
-"""Registered models, who is champion from which night on, and the audit of every change."""
+"""Registered models, and who is champion from which night on."""
 
-from collections.abc import Collection
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, select
 
-from nightloop.dataset import DatasetRef, Layer
 from nightloop.fault import Fault, NightloopError
-from nightloop.run import format_night, parse_night
 from nightloop.stores.database.engine import reading, writing
 from nightloop.stores.ledger.part import LedgerPart
-from nightloop.stores.ledger.rows import AuditRow, ChampionRow, ModelRow, row_as
-from nightloop.stores.ledger.schema import audit, champion_changes, models
-
-EXPIRE = "expire"
+from nightloop.stores.ledger.rows import ChampionRow, ModelRow, row_as
+from nightloop.stores.ledger.schema import champion_changes, models
 
 
 class ModelRecords(LedgerPart):
@@ -82,28 +77,6 @@ class ModelRecords(LedgerPart):
         """Return the changes of champion that were made after the first `seen` ones, as they were made."""
         query = select(champion_changes).where(champion_changes.c.scope == scope).order_by(champion_changes.c.id)
         return [row_as(ChampionRow, row) for row in self._fetch(query.offset(seen))]
-
-    def write_audit(self, scope: str, action: str, actor: str, why: str, from_: str, to: str, as_of: datetime) -> None:
-        """Append one line of audit; the same line written again adds none."""
-        row = {"scope": scope, "action": action, "actor": actor, "why": why, "from": from_, "to": to, "as_of": as_of}
-        with writing(self._engine, f"audit/{scope}") as connection:
-            same = and_(*(audit.c[name] == value for name, value in row.items()))
-            if connection.scalar(select(audit.c.id).where(same)) is None:
-                connection.execute(insert(audit).values(row))
-
-    def record_expiry(self, ref: DatasetRef, before: datetime, why: str, as_of: datetime) -> None:
-        """Record that a table's nights before an instant are dropped, before it is done."""
-        self.write_audit(ref.owner, EXPIRE, "compact_lake", why, str(ref), format_night(before), as_of)
-
-    def expired_before(self, scope: str, layers: Collection[Layer]) -> datetime | None:
-        """Return the first night that no retention has dropped from any of a scope's layers; None if none did."""
-        rows = [row for row in self.audit(scope) if row.action == EXPIRE and row.from_.partition("/")[0] in layers]
-        return max((parse_night(row.to) for row in rows), default=None)
-
-    def audit(self, scope: str) -> list[AuditRow]:
-        """Return the audit of a scope in the order it was written."""
-        rows = self._fetch(select(audit).where(audit.c.scope == scope).order_by(audit.c.id))
-        return [row_as(AuditRow, row, from_=row["from"]) for row in rows]
 
 
 def _same_model() -> Any:
