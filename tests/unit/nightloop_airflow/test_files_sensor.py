@@ -16,7 +16,7 @@ from nightloop_airflow.sensor import FilesArrivedSensor
 from nightloop_airflow.trigger import FilesArrivedTrigger
 
 NIGHT = datetime(2025, 1, 5, 1, tzinfo=UTC)
-FAR = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+FAR = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 PAST = "2025-01-01T00:00:00+00:00"
 
 

@@ -19,7 +19,7 @@ SOURCES: Any = {
     "future": SimpleNamespace(schedule="0 1 * * *", start=date(2026, 1, 1)),
 }
 NIGHTS = {"bookings": "2025-01-05T01:00:00+00:00", "weather": "2025-01-05T02:00:00+00:00"}
-FAR = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+FAR = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
 def make_sensor() -> SourcesClosedSensor:

@@ -20,7 +20,7 @@ from nightloop.stores.trace_search import search_folder
 
 REF = DatasetRef("clean", "loans")
 NIGHTS = ("20250101T0000Z", "20250102T0000Z")
-SOON = datetime.now(UTC) + timedelta(hours=1)
+SOON = datetime.now(UTC) + timedelta(days=1)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
