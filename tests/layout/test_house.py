@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nightloop.settings import CHECKOUT
+from tests.conftest import LANES, LONGEST
 from tests.layout.house import LIBRARY, House, measure_house
 
 MOST_UNITS, MOST_LEVELS, MOST_IMPORTS = 33, 7, 158  # before the packages were made: 72, 13, 402
@@ -50,3 +51,8 @@ def test_unit_tests_mirror_the_library() -> None:
     }
 
     assert [place for place in places if not (CHECKOUT / LIBRARY / place).is_dir()] == []
+
+
+def test_files_that_are_scheduled_by_name_exist() -> None:
+    named = [*LONGEST, *(name for names in LANES.values() for name in names)]
+    assert [name for name in named if not (CHECKOUT / "tests" / f"{name}.py").is_file()] == []
