@@ -3,6 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_LOST = (
+    "UNAVAILABLE",
+    "SESSION_CLOSED",
+    "SESSION_CHANGED",
+    "SESSION_NOT_FOUND",
+    "OPERATION_NOT_FOUND",
+    "OPERATION_CANCELED",
+    "NO_ACTIVE_SESSION",
+    "Connection refused",
+    "database is locked",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -32,3 +44,14 @@ class FencedError(NightloopError):
 
 class TransientError(Exception):
     """Something outside failed for now (a lost Spark session, a locked database): run the same attempt again."""
+
+
+def is_lost(message: object) -> bool:
+    """Tell by its words whether an error says that a server or a session was lost, or stopped by a newer attempt.
+
+    Whatever was asked then is not at fault; whoever blames an input for an error asks this first.
+
+    >>> is_lost("[INVALID_HANDLE.SESSION_CLOSED] The handle is invalid."), is_lost("[UNRESOLVED_COLUMN] `fare`")
+    (True, False)
+    """
+    return any(mark in str(message) for mark in _LOST)

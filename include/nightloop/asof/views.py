@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
-from nightloop.fault import Fault, NightloopError
+from nightloop.fault import Fault, NightloopError, is_lost
 
 
 def run_sql(sql: str, views: Mapping[str, DataFrame], where: str) -> DataFrame:
@@ -31,6 +31,8 @@ def run_sql(sql: str, views: Mapping[str, DataFrame], where: str) -> DataFrame:
         # Connect analyses nothing before it is asked: a wrong query would fail later, without the name of its file
         _ = result.columns
     except PySparkException as error:
+        if is_lost(error):
+            raise
         message = " ".join((error.getMessage() or str(error)).split("SQLSTATE")[0].split())
         raise NightloopError(
             Fault(where, f"a query over {', '.join(sorted(views))}", message[:600], "correct the query")

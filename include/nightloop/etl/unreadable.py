@@ -8,11 +8,11 @@ from pyspark.sql import SparkSession
 
 from nightloop.etl.params import ReadParams
 from nightloop.etl.read import RawFile, read_files
-from nightloop.fault import Fault, NightloopError
+from nightloop.fault import Fault, NightloopError, is_lost
 
 _READING = ("FAILED_READ_FILE", "Driver stacktrace")  # what a task that fails says
 # what ends a task in the same words though no file is to blame: to read them one by one would be in vain
-_NOT_THE_FILES = ("No space left on device", "OutOfMemory", "OPERATION_CANCELED")
+_NOT_THE_FILES = ("No space left on device", "OutOfMemory")
 
 
 @contextmanager
@@ -29,7 +29,8 @@ def naming_unreadable(
     try:
         yield
     except PySparkException as error:
-        if not any(mark in str(error) for mark in _READING) or any(mark in str(error) for mark in _NOT_THE_FILES):
+        is_of_a_file = any(mark in str(error) for mark in _READING)
+        if not is_of_a_file or is_lost(error) or any(mark in str(error) for mark in _NOT_THE_FILES):
             raise
         broken = {file.path: found for file in files if (found := _why_unreadable(spark, file, variant, params))}
         if not broken:
@@ -43,5 +44,7 @@ def _why_unreadable(spark: SparkSession, file: RawFile, variant: str, params: Re
     try:
         read_files(spark, [file], variant, params).write.format("noop").mode("overwrite").save()
     except PySparkException as error:
+        if is_lost(error):
+            raise
         return str(error).strip().splitlines()[0][:200]
     return ""

@@ -3,38 +3,26 @@
 import logging
 from pathlib import Path
 
-from nightloop.fault import NightloopError
+from nightloop.fault import NightloopError, is_lost
 from nightloop.run import EXIT_INPUT, EXIT_INTERNAL, EXIT_TRANSIENT
 
 log = logging.getLogger("nightloop.job")
 
 _NO_SPACE = ("No space left on device", "database or disk is full", "disk I/O error")
-_LOST = (
-    "UNAVAILABLE",
-    "SESSION_CLOSED",
-    "SESSION_CHANGED",
-    "SESSION_NOT_FOUND",
-    "OPERATION_NOT_FOUND",
-    "NO_ACTIVE_SESSION",
-    "Connection refused",
-    "database is locked",
+_FREE_SPACE = "a disk is full or failing: free some space where the state folder and Spark's scratch folder lie"
+_TRY_AGAIN = (
+    "the Spark server or a database was lost on the way, or a newer attempt took over; another attempt is worth while. "
+    "If the server ends again and again, see the end of its log: where memory ran out, raise NIGHTLOOP_SPARK_MEMORY_MB"
 )
-_REMEDIES = {
-    _NO_SPACE: "a disk is full or failing: free some space where the state folder and Spark's scratch folder lie",
-    _LOST: (
-        "the Spark server or a database was lost on the way; another attempt is worth while. If the server ends again "
-        "and again, see the end of its log: where memory ran out, raise NIGHTLOOP_SPARK_MEMORY_MB"
-    ),
-}
 
 
 def explain_ending(error: Exception, lake: str) -> int:
     """Log what a person can do about the error, where that can be found out, and return the job's exit code."""
     text = f"{type(error).__name__} {error}"
-    for marks, remedy in _REMEDIES.items():
-        if any(mark in text for mark in marks):
-            log.error("failed for now: %s", remedy)
-            return EXIT_TRANSIENT
+    is_full = any(mark in text for mark in _NO_SPACE)
+    if is_full or is_lost(text):
+        log.error("failed for now: %s", _FREE_SPACE if is_full else _TRY_AGAIN)
+        return EXIT_TRANSIENT
     # looked at only now, for it reads the log of every table
     if "://" not in lake:
         from nightloop.stores.lake.damage import examine_lake

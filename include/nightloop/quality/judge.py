@@ -12,7 +12,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from nightloop.fault import Fault, NightloopError
+from nightloop.fault import Fault, NightloopError, TransientError, is_lost
 from nightloop.quality.data_docs import describe_rule, draw_page
 from nightloop.quality.params import Expectation, Suite
 from nightloop.quality.rules import name_rule
@@ -63,6 +63,7 @@ def judge(
 
     Raises:
         NightloopError: an expectation could not be evaluated: the suite is wrong, not the data.
+        TransientError: the session was lost meanwhile.
     """
     expectations = judged_expectations(suite) if frame is not None else []
     results = _validate(frame, expectations) if frame is not None and expectations else []
@@ -79,15 +80,17 @@ def judge(
 def _read_verdict(expectations: Sequence[Expectation], results: Sequence[Any], subject: str) -> Verdict:
     if not expectations:
         return Verdict(subject, "pass", "no expectation on the partition was judged")
-    faults = [
-        Fault(
-            f"suite of {subject}, {name_rule(expectation)}", "an expectation that can be evaluated", message, "mend it"
-        )
+    raised = [
+        (name_rule(expectation), message)
         for expectation, result in zip(expectations, results, strict=True)
         if (message := _find_exception(result))
     ]
-    if faults:
-        raise NightloopError(faults)
+    # the library turns every error into a result, that of a lost session too
+    if lost := [message for _, message in raised if is_lost(message)]:
+        raise TransientError(f"judging {subject}: {lost[0]}")
+    if raised:
+        wanted = "an expectation that can be evaluated"
+        raise NightloopError([Fault(f"suite of {subject}, {rule}", wanted, found, "mend it") for rule, found in raised])
     checks = tuple(_read_check(*pair) for pair in zip(expectations, results, strict=True))
     failed = [check.name for check in checks if check.is_failed]
     reason = f"{len(failed)} of {len(checks)} expectations failed" if failed else f"{len(checks)} expectations judged"
