@@ -31,7 +31,7 @@ LANES = {
         "unit/stack/test_stack",
     ),
     "stories": (
-        "e2e/test_replay", "e2e/test_same_night", "e2e/test_feature_versions", "e2e/test_erasure", "e2e/test_lineage",
+        "e2e/test_replay", "e2e/test_feature_versions", "e2e/test_erasure", "e2e/test_lineage", "e2e/test_same_night",
     ),
 }  # fmt: skip
 # Files of minutes, the longest first: the last ones shall be short, or one worker waits for the other.

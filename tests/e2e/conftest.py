@@ -85,6 +85,14 @@ def trained(world: World) -> Loop:
 
 
 @pytest.fixture(scope="package")
+def scored(world: World, trained: Loop) -> Loop:
+    """The trained loop and one scored night more, with its report; to be read, or copied."""
+    loop = world.copy(trained, "scored")
+    loop.night(NIGHTS[TRAINED + 1])
+    return loop
+
+
+@pytest.fixture(scope="package")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """State folder of a demo that was told to its end; `NIGHTLOOP_E2E_DEMO` names one, to save its ten minutes."""
     if told := os.environ.get("NIGHTLOOP_E2E_DEMO"):

@@ -24,13 +24,12 @@ NIGHT, NEXT = NIGHTS[TRAINED + 1 : TRAINED + 3]
 
 
 @pytest.fixture(scope="module")
-def loop(world: World, trained: Loop) -> Loop:
-    """A copy of the trained loop with a landing zone of its own, one scored night later."""
+def loop(world: World, scored: Loop) -> Loop:
+    """A copy of the loop with one scored night, and a landing zone of its own."""
     landing = world.homes / "erasure-landing"
     subprocess.run(["cp", "-a", world.landing, landing], check=True)
-    copied = world.copy(trained, "erasure")
+    copied = world.copy(scored, "erasure")
     copied.landing = landing
-    copied.night(NIGHT)
     return copied
 
 

@@ -31,11 +31,8 @@ NIGHT = NIGHTS[TRAINED + 1]
 
 
 @pytest.fixture(scope="module")
-def loop(world: World, trained: Loop) -> Loop:
-    """The trained loop and one scored night more."""
-    loop = world.copy(trained, "traced")
-    loop.night(NIGHT, reports=False)
-    return loop
+def loop(scored: Loop) -> Loop:
+    return scored
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 REPLAYED = NIGHTS[: int(os.environ.get("NIGHTLOOP_E2E_NIGHTS", len(NIGHTS)))]
-DECIDED = REPLAYED[len(REPLAYED) * 2 // 3]  # later nights are scored
+DECIDED = NIGHTS[TRAINED + 1]  # later nights are scored
 CUT = REPLAYED[-len(REPLAYED) // 5]
 LOANS = "loan_default"
 LOAN_NIGHTS = ticks("0 2 1 * *", datetime(2021, 2, 1, tzinfo=UTC), datetime(2021, 4, 2, tzinfo=UTC))

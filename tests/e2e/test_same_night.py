@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("error:::(nightloop|jobs)"),
 ]
 
-BEFORE, NIGHT, AFTER = NIGHTS[TRAINED + 1 : TRAINED + 4]
+NIGHT, AFTER = NIGHTS[TRAINED + 2 : TRAINED + 4]
 STORY = (
     ("land_source", "trips", "source", ("read …", "publish …", "publish took")),
     ("clean_source", "trips", "source", ("judge …", "publish …", "publish took")),
@@ -58,9 +58,8 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(world: World, trained: Loop) -> Told:
-    loop = world.copy(trained, "same_night")
-    loop.night(BEFORE, reports=False)
+def told(world: World, scored: Loop) -> Told:
+    loop = world.copy(scored, "same_night")
     before = world.copy(loop, "before")
     loop.night(NIGHT, reports=False)
     return Told(loop, read_night(loop, NIGHT), before)
@@ -111,25 +110,6 @@ def test_the_write_of_a_killed_job_is_ended_by_the_next_attempt(told: Told) -> N
     assert_equal(told.content, read_night(loop, NIGHT), "a night whose writer was killed")
 
 
-@pytest.mark.parametrize(
-    ("job", "said"),
-    [
-        pytest.param("build_features", "publish …", id="build_features"),
-        pytest.param("measure_outcomes", "connect took", id="measure_outcomes"),
-        pytest.param("score_batch", "connect took", id="score_batch"),
-    ],
-)
-def test_the_spark_server_killed_under_a_job(told: Told, server: KillableServer, job: str, said: str) -> None:
-    process = told.loop.start(job, SCOPE, "use_case", NIGHT)
-    told.loop.wait_for(said, job, process)
-    server.end()
-    server.start()
-    code = process.wait(300)
-    assert code == EXIT_TRANSIENT, told.loop.log_of(job).read_text()[-3000:]
-    told.loop.run(job, SCOPE, "use_case", NIGHT)
-    assert_equal(told.content, read_night(told.loop, NIGHT), "a night whose Spark server was killed")
-
-
 def test_after_a_promotion_and_late_files(told: Told, world: World) -> None:
     """The night keeps its champion and its files; what came late belongs to the night it arrived in."""
     landing = world.homes / "late_landing"
@@ -156,6 +136,25 @@ def test_after_a_promotion_and_late_files(told: Told, world: World) -> None:
     assert versions[format_night(NIGHT)] == {int(promotion.facts["champion_before"])}
     assert versions[format_night(AFTER)] == {int(promotion.facts["champion"])}
     assert_equal(told.content, read_night(loop, NIGHT), "a night after the next one")
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        pytest.param("build_features", "publish …", id="build_features"),
+        pytest.param("measure_outcomes", "connect took", id="measure_outcomes"),
+        pytest.param("score_batch", "connect took", id="score_batch"),
+    ],
+)
+def test_the_spark_server_killed_under_a_job(told: Told, server: KillableServer, job: str, said: str) -> None:
+    process = told.loop.start(job, SCOPE, "use_case", NIGHT)
+    told.loop.wait_for(said, job, process)
+    server.end()
+    server.start()
+    code = process.wait(300)
+    assert code == EXIT_TRANSIENT, told.loop.log_of(job).read_text()[-3000:]
+    told.loop.run(job, SCOPE, "use_case", NIGHT)
+    assert_equal(told.content, read_night(told.loop, NIGHT), "a night whose Spark server was killed")
 
 
 def _deliver(folder: Path, name: str, arrived_at: datetime) -> int:
