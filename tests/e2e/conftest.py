@@ -21,7 +21,7 @@ from tests.loop import Loop, copy_folders, copy_home
 
 SCOPE = "taxi_duration"
 NIGHTS = tuple(datetime(2025, 1, 5, 2, tzinfo=UTC) + number * timedelta(days=1) for number in range(30))
-TRAINED = 3  # the night as of which the first champion is fitted; the world changes from it on
+TRAINED = 7  # the night as of which the first champion is fitted; the world changes from it on
 ROWS_PER_NIGHT = 260
 FAULTS = FaultParams(
     unparseable=0.012,
@@ -66,7 +66,6 @@ def world(server: KillableServer, tmp_path_factory: pytest.TempPathFactory) -> W
     candidates = packaged["training"]["candidates"]
     packaged["training"]["candidates"] = [one for one in candidates if one["family"] != "tabular_net"]  # slow to launch
     packaged["promotion"]["floors"] = {}  # these nights are small, and models of them poor
-    packaged["drift"] |= {"evidence": {"m": 2, "n": 3}, "baseline_nights": 3}  # a verdict within a few nights
     document.write_text(yaml.safe_dump(packaged))
     use_case = load_use_case(SCOPE, (folders,))
     drifts = [Drift(kind="concept", at=NIGHTS[TRAINED])]
