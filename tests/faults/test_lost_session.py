@@ -44,9 +44,9 @@ def _session_to_lose(server: ConnectServer) -> "Iterator[tuple[SparkSession, str
 def test_a_query_is_not_blamed(spark_server: ConnectServer, tmp_path: Path) -> None:
     with _session_to_lose(spark_server) as (spark, session):
         rows = spark.range(3)
-        with pytest.raises(NightloopError, match="correct the query"):
-            run_sql("SELECT nothing FROM raw", {"raw": rows}, "clean.sql")
-        rows.createOrReplaceTempView("kept")
+        for wrong in ("SELECT nothing FROM raw", "SELECT UNAVAILABLE FROM raw", "SELECT 'SESSION_CLOSED' FRM raw"):
+            with pytest.raises(NightloopError, match="correct the query"):
+                run_sql(wrong, {"raw": rows}, "clean.sql")
         interrupt_session(spark_server.remote, session)
         with pytest.raises(PySparkException) as lost:
             run_sql("SELECT id FROM raw", {"raw": rows}, "clean.sql")

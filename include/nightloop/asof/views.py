@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame
 
 from nightloop.fault import Fault, NightloopError, is_lost
@@ -31,7 +31,8 @@ def run_sql(sql: str, views: Mapping[str, DataFrame], where: str) -> DataFrame:
         # Connect analyses nothing before it is asked: a wrong query would fail later, without the name of its file
         _ = result.columns
     except PySparkException as error:
-        if is_lost(error):
+        # by its kind first: what a query names, a column `UNAVAILABLE`, stands in the words of its error
+        if not isinstance(error, AnalysisException) and is_lost(error):
             raise
         message = " ".join((error.getMessage() or str(error)).split("SQLSTATE")[0].split())
         raise NightloopError(
